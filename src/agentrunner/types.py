@@ -1,6 +1,6 @@
 """The values that travel between rooms, and the plugs as Protocols.
 
-Imports nothing else of this project but `errors`, so every room may import it. Values are frozen; nothing here does I/O.
+Imports nothing else of this project but `errors`, so every room may import it. Values are frozen; no I/O here.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer. `message` is the assistant's message in Chat Completions form, verbatim, unknown fields included; only
+    """One answer. `message` is the assistant's message in Chat Completions form, verbatim, with unknown fields; only
     unreadable arguments (`{}`) and missing or repeated call ids are mended in it, so that it can go back into history.
     `usage` is None when the endpoint did not report it. `problem` is an instruction to the model when the answer as a
     whole could not be read as a command."""
@@ -122,10 +122,14 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the approval policy says of one call: run it, ask a person (`text` is the question, `kind` its sort), or
-    refuse it (`text` is the instruction to the model). For `ask_user` nobody can answer, "answer" carries the reply."""
+    """What is to be done with one call before it may run.
 
-    action: Literal["run", "ask", "refuse", "answer"]
+    "run"; "ask" a person (`text` is the question, `kind` its sort: approval of a command, or input for `ask_user`);
+    "refuse" by the approval policy and "reject" as unusable (unknown name, invalid arguments), both with an instruction
+    to the model in `text`; "answer" in the place of a person when nobody is to be asked.
+    """
+
+    action: Literal["run", "ask", "refuse", "reject", "answer"]
     text: str = ""
     kind: Literal["approval", "input"] = "approval"
 
@@ -147,10 +151,12 @@ class Message:
     call_id: str = ""
     name: str = ""
     ref: str = ""
+    saved_as: str = ""
+    """Where `read_file` finds the whole text of a tool's result, empty when it was not saved."""
 
 
 class Conversation(Protocol):
-    """Append-only between folds. `epoch` grows by one with each fold, so a reader that has encoded `messages[:n]` at this
+    """Append-only between folds. `epoch` grows by one with each fold, so who has encoded `messages[:n]` in this
     epoch needs to encode only what follows. `digest` is a hash over all messages, kept up incrementally."""
 
     @property
@@ -166,6 +172,11 @@ class Conversation(Protocol):
 
     @property
     def digest(self) -> str: ...
+
+    def drain(self) -> list[JSON]:
+        """What changed since the last drain, for the journal: {"add": message or {"ref": key}}, {"stub": [i, text]},
+        {"fold": [first, last, text]}."""
+        ...
 
 
 # --- what strategies yield, and what they are sent ---------------------------------------------------------------
@@ -186,13 +197,6 @@ class Act:
     """Tool calls that the strategy itself wants. They need no approval: the user or this program chose them."""
 
     calls: tuple[ToolCall, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Par:
-    """Branches that run side by side; answered with their results in this order."""
-
-    branches: tuple[Strategy, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +237,7 @@ class Answer:
     outcome: Literal["done", "gave_up", "unverified"] = "done"
 
 
-Op = Ask | Act | Par
+Op = Ask | Act
 Strategy = Generator[Op, Any, Answer]
 
 
@@ -242,7 +246,7 @@ Strategy = Generator[Op, Any, Answer]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Hard limits of a whole session; None = no limit, 0 = none may be spent. Tokens: input + output, cached included."""
+    """Hard limits of a whole session; None = no limit, 0 = none may be spent. Tokens: input (cached too) + output."""
 
     steps: int | None = 50
     usd: float | None = 1.0
@@ -274,6 +278,14 @@ class Session:
     context_tokens: int = 96_000
     """Prompt size at which the conversation is compacted."""
     protocol: Literal["auto", "tools", "json"] = "auto"
+    template: Callable[[str, Mapping[str, object]], str] = field(
+        default=lambda text, _: text, compare=False, repr=False
+    )
+    """How a template's text is filled in; foreign text is always a variable, never a template."""
+
+    def render(self, prompt: str, **variables: object) -> str:
+        """The prompt of that name, filled in. Raises `UsageError` when the template names another variable."""
+        return self.template(self.prompts[prompt], variables)
 
 
 # --- events ------------------------------------------------------------------------------------------------------
@@ -281,7 +293,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One journalled fact. `seq` counts from 1 within the session; `key` is where it belongs (branch path and ordinal)."""
+    """One journalled fact. `seq` counts from 1 within the session; `key`: where it belongs (branch path, ordinal)."""
 
     session_id: str
     seq: int
@@ -326,6 +338,11 @@ class Model(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def learned(self) -> Mapping[str, str]:
+        """What it found out about its endpoint (which protocol, which fields), to be given to it again on a resume."""
+        ...
+
     def input_bytes(self, request: Request) -> int:
         """UTF-8 bytes of all text that the request would carry: an upper bound of its prompt tokens."""
         ...
@@ -345,20 +362,20 @@ class Toolbox(Protocol):
 
     def decide(self, call: ToolCall) -> Decision:
         """The approval policy, on the canonical name and validated arguments. Unknown tools and invalid arguments are
-        "refuse" with an instruction that names the field and the expected type."""
+        "reject" with an instruction that names the field and the expected type."""
         ...
 
     def effect(self, name: str) -> Effect:
-        """"unsafe" for a name that is not known."""
+        """ "unsafe" for a name that is not known."""
         ...
 
     async def call(self, call: ToolCall, key: str, timeout_s: float) -> ToolResult:
-        """Run it. Never raises for anything the call or its effect can cause. Results over 16 KB are cut and saved whole
+        """Run it. Never raises for anything the call or its effect can cause. Results over 16 KB are cut, saved whole
         under a name derived from `key`. Runs at most `timeout_s` seconds, then everything it started is dead."""
         ...
 
     def observe(self, name: str, content: str) -> None:
-        """Tell it of text that the model has seen (the goal: name "goal"; results, live or from the journal), so that it
+        """Tell it of text that the model has seen (the goal: name "goal"; results, live or past), so that it
         knows which URLs were not composed by the model."""
         ...
 
@@ -368,15 +385,17 @@ class Toolbox(Protocol):
 class Journal(Protocol):
     """Append-only events by session, and the inbox through which others reach a session."""
 
-    async def append(self, session_id: str, after: int, events: Sequence[tuple[str, str, JSON]]) -> list[Event]:
-        """Write (type, key, data) at `after + 1`, `after + 2`, ... in one durable commit.
+    async def append(
+        self, session_id: str, after: int, events: Sequence[tuple[str, str, JSON]], *, handled: Sequence[int] = ()
+    ) -> list[Event]:
+        """Write (type, key, data) at `after + 1`, `after + 2`, ... in one durable commit; mark inbox entries handled.
         Raises `Fenced` when the first of these numbers is taken, `JournalFull` when it cannot be written."""
         ...
 
     def load(self, session_id: str) -> list[Event]: ...
 
     def drain(self, session_id: str) -> list[tuple[int, str, JSON]]:
-        """What others left in the inbox since the last drain: (id, kind, data), oldest first."""
+        """What others left in the inbox and nobody has handled: (id, kind, data), oldest first."""
         ...
 
 

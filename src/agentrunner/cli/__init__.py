@@ -1,0 +1,97 @@
+"""The command line. Each command's module is loaded only when that command is used, so that `agent --help` is quick."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from agentrunner.errors import AgentError
+
+COMMANDS = {
+    "run": ("run", "Start a session: take a goal to a verified end."),
+    "resume": ("run", "Go on with a saved session."),
+    "sessions": ("sessions", "List, show, export and remove saved sessions."),
+    "report": ("sessions", "Write one self-contained HTML file about a session."),
+    "tools": ("tools", "List, show and call the tools that the model is given."),
+    "sandbox": ("sandbox", "Run one command inside the same sandbox that tools use."),
+    "doctor": ("sandbox", "Say what works on this machine."),
+    "config": ("config", "Show every setting and where it came from."),
+    "trust": ("config", "Let a directory's project files set guarded settings."),
+}
+"""Command: (module of this package, one line of help)."""
+
+
+class LazyGroup(TyperGroup):
+    """Knows its commands by name; imports one when it is asked for, and none to list them."""
+
+    _listing = False
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module, summary = COMMANDS[cmd_name]
+        if self._listing:
+            return TyperCommand(cmd_name, help=summary)
+        app: typer.Typer = import_module(f"agentrunner.cli.{module}").APPS[cmd_name]
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._listing = True
+        super().format_help(ctx, formatter)
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from agentrunner import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """An autonomous agent runner: give it a goal, walk away, and find it reached, or stopped where you said."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The process's whole life: run a command, turn what went wrong into one line and an exit code."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(list(sys.argv[1:] if arguments is None else arguments), "agent", standalone_mode=False)
+    except AgentError as error:
+        fail(str(error), error.exit_code)
+    except typer.Abort:
+        fail("stopped", 130)
+    except KeyboardInterrupt:
+        fail("stopped", 130)
+    except BrokenPipeError:
+        # Whoever read our output has gone: there is nobody left to tell.
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        # Usage errors of the command line parser have no public base class; all others are bugs, with their traceback.
+        if not hasattr(error, "format_message"):
+            raise
+        fail(error.format_message(), 2)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(message: str, code: int) -> None:
+    """One line on standard error, and out."""
+    from agentrunner.sanitise import clean
+
+    print("agent: " + " ".join(clean(message).split()), file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,179 @@
+"""`agent run` and `agent resume`: from flags to a session, from its end to output and an exit code."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agentrunner.cli.options import given, with_settings
+from agentrunner.engine import Control
+from agentrunner.errors import UsageError
+from agentrunner.render.jsonl import JsonlWriter
+from agentrunner.render.outcome import result_text
+from agentrunner.render.screen import Screen, choose_screen
+from agentrunner.runner import Outlet, resume, start
+from agentrunner.types import JSON, Event
+
+if TYPE_CHECKING:
+    from agentrunner.config import Settings
+
+Job = Callable[["Settings", Outlet, Control], Awaitable[Event]]
+
+run_app = typer.Typer(add_completion=False)
+resume_app = typer.Typer(add_completion=False)
+APPS = {"run": run_app, "resume": resume_app}
+
+
+@run_app.command()
+@with_settings("run")
+def run_command(
+    goal: Annotated[str | None, typer.Argument(help="What is to be reached; '-' reads it from standard input.")] = None,
+    goal_option: Annotated[str | None, typer.Option("--goal", metavar="TEXT", help="The goal, as an option.")] = None,
+    **flags: Any,
+) -> int:
+    """Start a session: take a goal to a verified end."""
+    if goal is not None and goal_option is not None:
+        raise UsageError("the goal was given twice", "give it as GOAL or with --goal")
+    text = goal_option if goal is None else goal
+    if text is None:
+        raise UsageError("no goal was given", "say what is to be reached: agent run --goal 'TEXT'")
+    if text == "-":
+        text = _standard_input()
+    settings, _ = load_settings(given(flags))
+    return conduct(settings, lambda settings, outlet, control: start(text, settings, outlet, control))
+
+
+@resume_app.command()
+@with_settings("resume")
+def resume_command(
+    session: Annotated[str | None, typer.Argument(metavar="[ID]", help="The session, or the beginning of its id.")] = None,
+    instruction: Annotated[str | None, typer.Argument(help="Something more for the agent to do.")] = None,
+    last: Annotated[bool, typer.Option("--last", help="The newest session; with --workspace the newest there.")] = False,
+    answer: Annotated[
+        str | None, typer.Option("--answer", metavar="TEXT", help="The open question's answer: y, y -N, n, or text.")
+    ] = None,
+    add_steps: Annotated[int | None, typer.Option(metavar="N", min=0, help="Raise the limit of steps.")] = None,
+    add_cost: Annotated[float | None, typer.Option(metavar="USD", min=0, help="Raise the limit of cost.")] = None,
+    add_tokens: Annotated[int | None, typer.Option(metavar="N", min=0, help="Raise the limit of tokens.")] = None,
+    add_time: Annotated[str | None, typer.Option(metavar="TIME", help="Raise the limit of time, as in 10m.")] = None,
+    **flags: Any,
+) -> int:
+    """Go on with a saved session."""
+    from agentrunner.config.values import parse_duration
+
+    if last and instruction is not None:
+        raise UsageError("--last names the session already", "give only an instruction beside it")
+    settings, chosen = load_settings(given(flags))
+    if last:
+        session, instruction = _newest(settings, "workspace" in chosen), session
+    if session is None:
+        raise UsageError("no session was named", "give its id, or --last; see agent sessions")
+    try:
+        seconds = parse_duration(add_time) if add_time else None
+    except ValueError as error:
+        raise UsageError(f"--add-time {add_time!r} is not a time", str(error)) from None
+    more: JSON = {"steps": add_steps, "usd": add_cost, "tokens": add_tokens, "seconds": seconds}
+    name = session
+
+    def job(settings: "Settings", outlet: Outlet, control: Control) -> Awaitable[Event]:
+        raised = more if any(more.values()) else None
+        return resume(
+            name, settings, chosen, outlet, control, instruction=instruction or "", answer=answer, more=raised
+        )
+
+    return conduct(settings, job)
+
+
+def load_settings(flags: dict[str, Any]) -> "tuple[Settings, set[str]]":
+    """The settings, and the names of those that were given as flags. Says on standard error what was ignored."""
+    from agentrunner.config import load
+
+    loaded = load(flags, cwd=Path.cwd(), environ=os.environ)
+    for line in loaded.ignored:
+        print(f"agent: {line}", file=sys.stderr)
+    return loaded.settings, {name for name, origin in loaded.origin.items() if origin.startswith("flag")}
+
+
+def conduct(settings: "Settings", job: Job) -> int:
+    """Run a session with a screen around it; print the result; return the exit code."""
+    screen = choose_screen(sys.stderr, os.environ, quiet=settings.quiet or settings.json_lines)
+    control = Control()
+    outlet = Outlet(human=screen.ask, on_phase=screen.on_phase, recall=screen.recall, remark=_remark)
+    if settings.json_lines:
+        writer = JsonlWriter(sys.stdout, on_broken=lambda: control.stop("interrupted"))
+        outlet.listeners.append(writer)
+        outlet.on_delta = writer.on_delta if settings.stream else None
+    else:
+        outlet.listeners.append(screen)
+        outlet.on_delta = screen.on_delta if sys.stderr.isatty() else None
+    screen.start()
+    try:
+        finished, attempted = asyncio.run(_with_signals(job, settings, outlet, control))
+    finally:
+        screen.stop()
+    return _show(settings, screen, finished, attempted)
+
+
+async def _with_signals(job: Job, settings: "Settings", outlet: Outlet, control: Control) -> tuple[Event, bool]:
+    """The session's end, and whether anything ran for it (a completed session's recorded end is only shown)."""
+    loop = asyncio.get_running_loop()
+    seen: list[Event] = []
+    outlet.listeners.append(seen.append)
+    task = asyncio.ensure_future(job(settings, outlet, control))
+
+    def interrupt() -> None:
+        if control.reason:
+            task.cancel()
+            return
+        control.stop("interrupted")
+        outlet.remark("finishing this step; Ctrl-C again stops at once")
+
+    def terminate() -> None:
+        control.stop("cancelled")
+        task.cancel()
+
+    with contextlib.suppress(NotImplementedError):
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+        loop.add_signal_handler(signal.SIGTERM, terminate)
+    finished = await task
+    return finished, bool(seen)
+
+
+def _show(settings: "Settings", screen: Screen, finished: Event, attempted: bool) -> int:
+    if settings.json_lines:
+        if not attempted:
+            JsonlWriter(sys.stdout)(finished)
+    elif settings.quiet or not attempted:
+        sys.stdout.write(result_text(finished))
+    else:
+        screen.show_result(finished, sys.stdout)
+    if settings.output is not None:
+        try:
+            settings.output.write_text(result_text(finished), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"the answer cannot be written to {str(settings.output)!r}: {error.strerror}") from None
+    return int(finished.data["exit_code"])
+
+
+def _newest(settings: "Settings", of_workspace: bool) -> str:
+    from agentrunner.journal import open_journal
+
+    with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
+        rows = journal.sessions(str(settings.workspace.resolve()) if of_workspace else None)
+    if not rows:
+        raise UsageError("there is no session yet", "start one with agent run")
+    return rows[0].id
+
+
+def _standard_input() -> str:
+    return sys.stdin.buffer.read(1 << 20).decode("utf-8", "replace")
+
+
+def _remark(text: str) -> None:
+    print(f"agent: {text}", file=sys.stderr)

@@ -1,0 +1,152 @@
+"""`agent sessions` and `agent report`: what is saved, one of them whole, out of here, gone."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agentrunner.errors import UsageError
+from agentrunner.sanitise import clean
+
+if TYPE_CHECKING:
+    from agentrunner.journal import SqliteJournal
+
+sessions_app = typer.Typer(add_completion=False, invoke_without_command=True)
+report_app = typer.Typer(add_completion=False)
+APPS = {"sessions": sessions_app, "report": report_app}
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The session, or the beginning of its id.")]
+
+
+@contextlib.contextmanager
+def open_here() -> "Generator[SqliteJournal]":
+    """The journal that the environment and the configuration name."""
+    from agentrunner.config import load
+    from agentrunner.journal import open_journal
+
+    settings = load({}, cwd=Path.cwd(), environ=os.environ).settings
+    with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
+        yield journal
+
+
+@sessions_app.callback()
+def sessions(context: typer.Context) -> None:
+    """List, show, export and remove saved sessions."""
+    if context.invoked_subcommand is None:
+        list_sessions()
+
+
+@sessions_app.command("list")
+def list_sessions(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """List the sessions, newest first."""
+    from agentrunner.journal import holder
+
+    with open_here() as journal:
+        rows = journal.sessions()
+        running = {row.id for row in rows if row.status == "in_progress" and holder(journal.home, row.id)}
+    if as_json:
+        import json
+
+        for row in rows:
+            print(json.dumps(row._asdict() | {"running": row.id in running}))
+        return
+    if not rows:
+        print("no sessions yet; start one with agent run", file=sys.stderr)
+        return
+    _table(rows, running)
+
+
+def _table(rows: "list[object]", running: set[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from agentrunner.journal import SessionRow
+    from agentrunner.render.common import money, one_line
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("session", "status", "steps", "cost", "goal"):
+        table.add_column(name, no_wrap=name != "goal", justify="right" if name in ("steps", "cost") else "left")
+    for row in rows:
+        assert isinstance(row, SessionRow)
+        status = "running" if row.id in running else row.reason or row.status.replace("in_progress", "killed")
+        cells = (row.id, status, str(row.steps), money(row.spent_usd), one_line(row.goal, 200))
+        table.add_row(*(Text(cell, overflow="ellipsis") for cell in cells))
+    console = Console(markup=False, highlight=False, emoji=False)
+    console.print(table, no_wrap=not console.is_terminal, crop=console.is_terminal, soft_wrap=not console.is_terminal)
+
+
+@sessions_app.command()
+def show(
+    session: Id,
+    step: Annotated[int | None, typer.Option("--step", metavar="N", help="Only this step, uncut.")] = None,
+) -> None:
+    """Show one session: what it thought, did and found."""
+    from agentrunner.render.plain import PlainScreen
+
+    with open_here() as journal:
+        events = journal.load(journal.find(session))
+    if step is None:
+        screen = PlainScreen(sys.stdout)
+        for event in events:
+            screen(event)
+        for event in events[-1:]:
+            if event.type == "session.finished":
+                screen.show_result(event, sys.stdout)
+        return
+    chosen = [event for event in events if event.data.get("step") == step]
+    if not chosen:
+        last = max((event.data.get("step") or 0 for event in events), default=0)
+        raise UsageError(f"session {session!r} has no step {step}", f"its steps are 1 to {last}")
+    from agentrunner.render.jsonl import public
+
+    import yaml
+
+    for event in chosen:
+        print(clean(yaml.safe_dump(public(event), sort_keys=False, allow_unicode=True, width=100)))
+
+
+@sessions_app.command()
+def export(session: Id) -> None:
+    """Print a session's events as JSON lines."""
+    from agentrunner.render import jsonl
+
+    with open_here() as journal:
+        for line in jsonl.export(journal.load(journal.find(session))):
+            sys.stdout.write(line)
+
+
+@sessions_app.command()
+def rm(sessions: Annotated[list[str], typer.Argument(metavar="ID...", help="The sessions to remove.")]) -> None:
+    """Remove sessions, their events and their saved results. The workspace is left as it is."""
+    from agentrunner.journal import SessionLock
+
+    with open_here() as journal:
+        for session in [journal.find(prefix) for prefix in sessions]:
+            with SessionLock(journal.home, session):
+                journal.remove(session)
+            print(f"removed {session}")
+
+
+@report_app.command()
+def report(
+    session: Id,
+    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Where the page is written.")],
+) -> None:
+    """Write one self-contained HTML file about a session."""
+    from agentrunner.render.report import html_report
+
+    with open_here() as journal:
+        events = journal.load(journal.find(session))
+    root = Path(events[0].data["workspace"])
+    try:
+        html.write_text(html_report(events, root if root.is_dir() else None), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{str(html)!r} cannot be written: {error.strerror}", "give --html another path") from None
+    print(f"wrote {html}", file=sys.stderr)

@@ -1,0 +1,147 @@
+"""The tool calls of one step: approval, intent, effect, result, each in the journal before anything depends on it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from agentrunner.engine.run import Run, Stop
+from agentrunner.types import JSON, Artifact, Event, ToolCall, ToolResult
+
+TOOL_TIMEOUT_S = 600.0
+"""No tool runs longer; most have a shorter limit of their own."""
+FLUSH_AFTER_S = 0.05
+"""The result of a repeatable tool that took longer than this is written at once: running it again would cost more."""
+
+
+async def run_calls(
+    run: Run, calls: Sequence[ToolCall], key: str, branch: str, step: int, *, approve: bool
+) -> tuple[ToolResult, ...]:
+    """Run the calls in order. `key` is the place of the step's tools ("/tool:7"); call i stands at "/tool:7:i".
+
+    Raises `Stop` when a person has to be asked and nobody is there, or when the time is used up.
+    """
+    results: list[ToolResult] = []
+    for position, call in enumerate(calls):
+        place = f"{key}:{position}"
+        result = _from_journal(run, place)
+        if result is None:
+            result = await _run_call(run, call, place, {"step": step, "branch": branch or "/"}, approve=approve)
+            if position < len(calls) - 1 and (
+                run.parts.toolbox.effect(call.name) == "unsafe" or result.seconds > FLUSH_AFTER_S
+            ):
+                await run.log.flush()
+        run.parts.toolbox.observe(result.name, result.content)
+        results.append(result)
+    return tuple(results)
+
+
+async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, *, approve: bool) -> ToolResult:
+    in_doubt = run.log.past(place, "tool.started")
+    if in_doubt and run.parts.toolbox.effect(call.name) == "unsafe":
+        return _note(run, place, step, ToolResult(call.id, call.name, "unknown", _unknown(call.name)))
+    refused = call.problem or await _approval(run, call, place, step, approve=approve)
+    run.log.note(
+        "tool.started", place, step | {"call_id": call.id, "name": call.name, "arguments": dict(call.arguments)}
+    )
+    if isinstance(refused, ToolResult):
+        return _note(run, place, step, refused)
+    if refused:
+        return _note(run, place, step, ToolResult(call.id, call.name, "error", refused))
+    run.check_time()
+    await run.log.flush()
+    run.parts.on_phase(f"running {call.name}")
+    before = run.parts.clock()
+    result = await run.parts.toolbox.call(call, place, min(TOOL_TIMEOUT_S, run.seconds_left()))
+    result = replace(result, seconds=round(run.parts.clock() - before, 3))
+    return _note(run, place, step, result)
+
+
+async def _approval(run: Run, call: ToolCall, place: str, step: JSON, *, approve: bool) -> ToolResult | str:
+    """Empty when the call may run, else its result."""
+    decision = run.parts.toolbox.decide(call)
+    match decision.action:
+        case "answer":
+            return ToolResult(call.id, call.name, "ok", decision.text)
+        case "refuse":
+            return ToolResult(call.id, call.name, "denied", decision.text)
+        case "reject":
+            return ToolResult(call.id, call.name, "error", decision.text)
+        case "run":
+            return ""
+        case "ask":
+            if not approve:
+                return ""
+    if decision.kind == "approval" and run.granted > 0:
+        run.granted -= 1
+        _answered(run, place, step, call, "y", granted=True)
+        return ""
+    answer = await _answer(run, call, place, step, decision.kind, decision.text)
+    if decision.kind == "input":
+        return ToolResult(call.id, call.name, "ok", f"The user answers: {answer}")
+    if (granted := grants(answer)) is not None:
+        run.granted = max(run.granted, granted)
+        return ""
+    if re.fullmatch(r"\s*no?\s*", answer, re.IGNORECASE):
+        return ToolResult(call.id, call.name, "denied", "The user said no to this command. Find another way, or finish.")
+    return ToolResult(call.id, call.name, "denied", f"The user did not allow this command and says: {answer}")
+
+
+def grants(answer: str) -> int | None:
+    """How many further approvals a yes gives: "y" none, "y -3" two after this one. None when it is no yes."""
+    yes = re.fullmatch(r"\s*y(?:es)?(?:\s+-?(\d{1,6}))?\s*", answer, re.IGNORECASE)
+    return None if yes is None else max(0, int(yes[1] or 1) - 1)
+
+
+async def _answer(run: Run, call: ToolCall, place: str, step: JSON, kind: str, question: str) -> str:
+    """What a person says, now or in the journal. Raises `Stop` when nobody is there."""
+    known = run.log.last(place, "human.answered")
+    if known is not None:
+        return str(known.data["answer"])
+    asked: JSON = {"call_id": call.id, "kind": kind, "question": question}
+    if not run.log.past(place, "human.asked"):
+        run.log.note("human.asked", place, step | asked)
+    await run.log.flush()
+    answer = await run.person(kind, question)
+    if answer is None:
+        reason = "needs_input" if kind == "input" else "needs_approval"
+        raise Stop("requires_action", reason, f"nobody is here to answer: {question}", [asked])
+    _answered(run, place, step, call, answer, granted=False)
+    return answer
+
+
+def _answered(run: Run, place: str, step: JSON, call: ToolCall, answer: str, *, granted: bool) -> None:
+    run.log.note("human.answered", place, step | {"call_id": call.id, "answer": answer, "granted": granted})
+
+
+def _note(run: Run, place: str, step: JSON, result: ToolResult) -> ToolResult:
+    data = asdict(result) | {"artifacts": [asdict(a) for a in result.artifacts]}
+    data["_saved_as"] = data.pop("saved_as")
+    run.log.note("tool.finished", place, step | data)
+    return result
+
+
+def _from_journal(run: Run, place: str) -> ToolResult | None:
+    """The result that the journal holds for this call."""
+    finished = run.log.last(place, "tool.finished")
+    return None if finished is None else result_of(finished)
+
+
+def result_of(event: Event) -> ToolResult:
+    data = event.data
+    return ToolResult(
+        data["call_id"],
+        data["name"],
+        data["outcome"],
+        data["content"],
+        data["truncated_chars"],
+        tuple(Artifact(a["path"], a["bytes"], a["sha256"]) for a in data["artifacts"]),
+        data["_saved_as"],
+        data["seconds"],
+    )
+
+
+def _unknown(name: str) -> str:
+    return (
+        f"The outcome of this {name} command is unknown: the session was interrupted while it ran. It may or "
+        "may not have taken effect. Look at the workspace before you run it again. The variables of python are lost."
+    )

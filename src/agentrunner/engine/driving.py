@@ -1,0 +1,139 @@
+"""Driving a strategy: each `Ask` and `Act` is answered from the journal when it is there, else carried out."""
+
+from typing import Any
+
+from agentrunner.engine.acting import run_calls
+from agentrunner.engine.asking import answer, completion_of, tools_digest
+from agentrunner.engine.inbox import drain
+from agentrunner.engine.run import Run, Stop
+from agentrunner.guard.stuck import StuckDetector
+from agentrunner.types import Act, Answer, Ask, Completion, Event, Notice, Step, StepError, Strategy, Verdict
+
+
+async def drive(run: Run, strategy: Strategy, branch: str = "") -> Answer:
+    """The strategy's answer. `branch` is the path that its journal keys begin with, empty for the root.
+
+    Raises `Stop`, and whatever the journal raises.
+    """
+    asks = acts = 0
+    detector = StuckDetector()
+    reply: Any = None
+    while True:
+        try:
+            op = strategy.send(reply)
+        except StopIteration as end:
+            return end.value
+        if isinstance(op, Ask):
+            asks += 1
+            reply = await _ask(run, op, branch, asks, detector)
+        else:
+            acts += 1
+            reply = await _act(run, op, f"{branch}/act:{acts}", branch)
+
+
+async def _act(run: Run, act: Act, key: str, branch: str) -> list[Any]:
+    results = await run_calls(run, act.calls, key, branch, run.parts.ledger.steps, approve=False)
+    return list(results)
+
+
+async def _ask(run: Run, ask: Ask, branch: str, ordinal: int, detector: StuckDetector) -> Step:
+    key = f"{branch}/llm:{ordinal}"
+    step = _answered_before(run, ask, key, branch)
+    if step is None:
+        answered = await answer(run, ask, key, branch)
+        step = (
+            Step(key, run.parts.ledger.steps, error=answered)
+            if isinstance(answered, StepError)
+            else Step(key, answered[1], answered[0])
+        )
+    if step.completion is None or ask.label == "wrap_up":
+        return step
+    step = await _with_tools(run, ask, step, branch, ordinal)
+    return await _with_notices(run, step, branch, ordinal, detector)
+
+
+def _answered_before(run: Run, ask: Ask, key: str, branch: str) -> Step | None:
+    """The step as the journal has it, without its tools; None when the request was never answered."""
+    received = run.log.last(key, "completion.received")
+    if received is None:
+        failed = run.log.last(key, "request.failed")
+        if failed is None or failed.data["kind"] != "overflow":
+            return None
+        ask.conversation.drain()
+        return Step(key, failed.data["step"], error=StepError("overflow", failed.data["message"]))
+    sent = run.log.last(key, "request.sent")
+    _check_structure(ask, received, sent, tools_digest(run, ask))
+    completion = completion_of(received)
+    if completion.thoughts and completion.thoughts.plan:
+        run.plans[branch] = completion.thoughts.plan
+    if completion.usage and sent:
+        conversation = (ask.conversation.id, ask.conversation.epoch)
+        run.parts.ledger.remember(conversation, sent.data["_prefix_bytes"], completion.usage.input_tokens)
+    ask.conversation.drain()
+    return Step(key, received.data["step"] or 0, completion)
+
+
+def _check_structure(ask: Ask, received: Event, sent: Event | None, tools: str) -> None:
+    """A resume answers from the journal only what is asked again in the same way. Wording may differ."""
+    then = received.data["label"]
+    if then != ask.label or (sent is not None and sent.data["_tools"] != tools):
+        what = f"label {then!r}, not {ask.label!r}" if then != ask.label else "other tools"
+        text = f"step {received.data['step']} was made by another version of this program: it had {what}"
+        raise Stop("failed", "internal_error", text)
+
+
+async def _with_tools(run: Run, ask: Ask, step: Step, branch: str, ordinal: int) -> Step:
+    """Run the calls of an answer, unless the answer is unusable as a whole."""
+    completion = step.completion
+    assert completion is not None
+    error = _unusable(completion, ask)
+    if error is not None or not completion.calls:
+        return Step(step.key, step.number, completion, error=error)
+    results = await run_calls(run, completion.calls, f"{branch}/tool:{ordinal}", branch, step.number, approve=True)
+    return Step(step.key, step.number, completion, results)
+
+
+def _unusable(completion: Completion, ask: Ask) -> StepError | None:
+    if completion.finish == "length":
+        text = (
+            "Your answer was cut at its length. Answer again, shorter: one command, and long content in several parts."
+        )
+        return StepError("length", text)
+    if completion.problem:
+        return StepError("malformed", completion.problem)
+    if not completion.calls and not completion.text.strip():
+        want = "Call one of the tools, or answer with text to finish." if ask.tools else "Answer with text."
+        return StepError("malformed", f"Your answer was empty. {want}")
+    return None
+
+
+async def _with_notices(run: Run, step: Step, branch: str, ordinal: int, detector: StuckDetector) -> Step:
+    """Add what the guard and people have to say about the step.
+
+    The guard looks at every step, so that its memory is whole; but what it said about a step that is past stands in the
+    journal and is not judged again.
+    """
+    notices: list[Notice] = []
+    seen = detector.after(step)
+    live = not run.log.knows(f"{branch}/llm:{ordinal + 1}")
+    past = run.log.last(step.key, "guard.verdict")
+    if past is not None:
+        verdict = Verdict(past.data["action"], past.data["rule"], past.data["reason"], tuple(past.data["evidence"]))
+        if verdict.action != "stop":
+            notices.append(_notice(run, verdict))
+    elif seen is not None and live:
+        data = {"step": step.number, "branch": branch or "/", "action": seen.action, "rule": seen.rule}
+        run.log.note("guard.verdict", step.key, data | {"reason": seen.reason, "evidence": list(seen.evidence)})
+        if seen.action == "stop":
+            raise Stop("incomplete", "stuck", seen.reason)
+        notices.append(_notice(run, seen))
+    said = [*run.log.past(step.key, "message.added"), *(run.log.past("", "message.added") if ordinal == 1 else ())]
+    notices += [Notice("message", event.data["text"]) for event in said]
+    if live:
+        notices += drain(run, step.key)
+    return Step(step.key, step.number, step.completion, step.results, tuple(notices), step.error)
+
+
+def _notice(run: Run, verdict: Verdict) -> Notice:
+    kind = "replan" if verdict.action == "replan" else "nudge"
+    return Notice(kind, run.session.render("replan", reason=verdict.reason))

@@ -1,0 +1,316 @@
+"""Starting and resuming sessions: everything is checked first, then made, then handed to the engine."""
+
+import contextlib
+import importlib.util
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentrunner.engine import Control, Parts, run_session
+from agentrunner.errors import SandboxError, UsageError
+from agentrunner.guard.ledger import Ledger, Rates
+from agentrunner.journal import SessionLock, SqliteJournal, new_session_id, open_journal, session_folder
+from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files
+from agentrunner.runner.models import budget_of, check_key, context_tokens, open_model, rates_of, scripted
+from agentrunner.runner.tools import open_tools, table_in
+from agentrunner.strategies import STRATEGIES
+from agentrunner.strategies.prompts import fill_in, load_prompts
+from agentrunner.strategies.wrap_up import facts_of, summary_without_model, wrap_up
+from agentrunner.types import JSON, Budget, Event, Human, Listener, Session, ToolSpec
+
+if TYPE_CHECKING:
+    from agentrunner.config import Settings
+    from agentrunner.sandbox import Sandbox
+
+Opening = list[tuple[str, str, JSON]]
+
+NOT_PINNED = {"api_key", "home", "database_url", "json_lines", "stream", "quiet", "output", "record", "file"}
+"""Settings that belong to an attempt, not to the session: secrets, places, and how it is shown."""
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
+async def _nobody(kind: str, question: str) -> str | None:
+    return None
+
+
+@dataclass
+class Outlet:
+    """Where a session shows itself: listeners to its events, who answers questions, and lines that are not events."""
+
+    listeners: list[Listener] = field(default_factory=list[Listener])
+    human: Human = _nobody
+    on_delta: Callable[[str], None] | None = None
+    on_phase: Callable[[str], None] = _nothing
+    recall: Callable[[Sequence[Event]], None] = _nothing
+    remark: Callable[[str], None] = _nothing
+
+
+async def start(goal: str, settings: "Settings", outlet: Outlet, control: Control) -> Event:
+    """Run a new session to its `session.finished`. Nothing is made before everything that can be checked was."""
+    goal = check_goal(goal)
+    check_key(settings)
+    rates = _rates(settings, outlet)
+    schema = _output_schema(settings)
+    prompts = load_prompts(settings.prompts)
+    files = read_files(settings.file)
+    workspace = check_workspace(settings.workspace)
+    _check_pandas(settings, [name for name, _ in files], workspace)
+    with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
+        session_id = new_session_id()
+        with SessionLock(settings.home, session_id):
+            sandbox, notes = open_sandbox_for(settings, workspace)
+            _check_verify(settings, sandbox)
+            session = Session(
+                id=session_id,
+                goal=goal,
+                strategy=settings.strategy,
+                model="scripted" if scripted(settings) else settings.model,
+                date=datetime.now(UTC).date().isoformat(),
+                budget=budget_of(settings, rates),
+                prompts=prompts,
+                files=copy_files(files, workspace),
+                notes=tuple(notes),
+                verify=settings.verify or "",
+                output_schema=schema,
+                context_tokens=context_tokens(settings),
+                protocol=settings.protocol,
+                template=fill_in,
+            )
+            runner = _Runner(settings, outlet, control, journal, workspace, sandbox, rates)
+            return await runner.run(session, [], new=True)
+
+
+async def resume(
+    session_id: str,
+    settings: "Settings",
+    chosen: set[str],
+    outlet: Outlet,
+    control: Control,
+    *,
+    instruction: str = "",
+    answer: str | None = None,
+    more: JSON | None = None,
+) -> Event:
+    """Go on with a saved session. `chosen`: names of settings that were given for this attempt; the others are as
+    they were. A completed session without anything new returns its recorded end, and nothing is sent."""
+    with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
+        session_id = journal.find(session_id)
+        past = journal.load(session_id)
+        if past[-1].type == "session.finished" and past[-1].data["status"] == "completed" and not instruction:
+            if answer is not None:
+                raise UsageError(f"session {session_id} has no open question", "add an instruction to go on with it")
+            return past[-1]
+        with SessionLock(settings.home, session_id):
+            past = journal.load(session_id)
+            created = past[0].data
+            settings = _as_it_was(settings, chosen, created["_settings"])
+            check_key(settings)
+            rates = _rates(settings, outlet)
+            workspace = check_workspace(Path(created["workspace"]))
+            sandbox, _ = open_sandbox_for(settings, workspace)
+            session = session_of(past[0])
+            outlet.recall(past)
+            opening = _opening(past, instruction, answer, more)
+            runner = _Runner(settings, outlet, control, journal, workspace, sandbox, rates)
+            return await runner.run(session, past, new=False, opening=opening)
+
+
+@dataclass
+class _Runner:
+    """The plugs of one attempt, put together."""
+
+    settings: "Settings"
+    outlet: Outlet
+    control: Control
+    journal: SqliteJournal
+    workspace: Path
+    sandbox: "Sandbox | None"
+    rates: Rates | None
+
+    async def run(self, session: Session, past: Sequence[Event], *, new: bool, opening: Opening | None = None) -> Event:
+        settings, outlet = self.settings, self.outlet
+        outputs = session_folder(settings.home, session.id) / "outputs"
+        toolbox = open_tools(settings, self.workspace, outputs, self.sandbox, session.prompts, session.output_schema)
+        if new:
+            session = replace(session, tools=toolbox.specs())
+            opening = [("session.created", "", self._created(session))]
+        elif [spec.name for spec in toolbox.specs()] != [spec.name for spec in session.tools]:
+            _say_other_tools(session.tools, toolbox.specs())
+        model = open_model(settings, session, past, stream=outlet.on_delta is not None)
+        parts = Parts(
+            model=model,
+            toolbox=toolbox,
+            ledger=Ledger(session.budget, self.rates),
+            wrap_up=wrap_up,
+            facts=facts_of,
+            summary=summary_without_model,
+            clock=time.monotonic,
+            listeners=[*outlet.listeners, *_model_listeners(model), *_recorder(settings)],
+            human=outlet.human,
+            on_delta=outlet.on_delta,
+            on_phase=outlet.on_phase,
+            control=self.control,
+            max_output_tokens=settings.max_output_tokens,
+            retries=settings.retries,
+        )
+        try:
+            return await run_session(
+                session, STRATEGIES[session.strategy], parts, self.journal, past, opening or []
+            )
+        finally:
+            await toolbox.aclose()
+            await model.aclose()
+            if self.sandbox is not None:
+                await self.sandbox.aclose()
+
+    def _created(self, session: Session) -> JSON:
+        budget = session.budget
+        return {
+            "goal": session.goal,
+            "strategy": session.strategy,
+            "model": session.model,
+            "budget": asdict(budget),
+            "workspace": str(self.workspace),
+            "sandbox": self.sandbox.level if self.sandbox else "NONE",
+            "files": list(session.files),
+            "notes": list(session.notes),
+            "dry_run": scripted(self.settings),
+            "_session": _pinned(session),
+            "_settings": self.settings.model_dump(mode="json", exclude=NOT_PINNED),
+        }
+
+
+def _pinned(session: Session) -> JSON:
+    """All of a session that its strategy may see, as JSON. `session_of` is the inverse."""
+    own = {"id", "goal", "strategy", "model", "budget", "template", "tools"}
+    data = {name: getattr(session, name) for name in session.__dataclass_fields__ if name not in own}
+    return data | {"prompts": dict(session.prompts), "tools": [asdict(spec) for spec in session.tools]}
+
+
+def session_of(created: Event) -> Session:
+    """The session as it was pinned when it was created."""
+    data, pinned = created.data, created.data["_session"]
+    names = ("date", "prompts", "verify", "output_schema", "context_tokens", "protocol")
+    return Session(
+        id=created.session_id,
+        goal=data["goal"],
+        strategy=data["strategy"],
+        model=data["model"],
+        budget=Budget(**data["budget"]),
+        tools=tuple(ToolSpec(**spec) for spec in pinned["tools"]),
+        files=tuple(pinned["files"]),
+        notes=tuple(pinned["notes"]),
+        template=fill_in,
+        **{name: pinned[name] for name in names},
+    )
+
+
+def open_sandbox_for(settings: "Settings", workspace: Path) -> "tuple[Sandbox | None, list[str]]":
+    """The sandbox, and what has to be said about it. None when this machine has none and none was insisted on."""
+    from agentrunner.sandbox import open_sandbox
+
+    try:
+        sandbox = open_sandbox(workspace, level=settings.sandbox, launcher=settings.sandbox_launcher)
+    except SandboxError as error:
+        if settings.sandbox != "auto":
+            raise UsageError(error.message, error.hint) from None
+        return None, [f"python and shell are switched off: {error}"]
+    if sandbox.level == "FULL":
+        return sandbox, []
+    return sandbox, [f"the sandbox is {sandbox.level}: {'; '.join(sandbox.lacks)}"]
+
+
+def _opening(past: Sequence[Event], instruction: str, answer: str | None, more: JSON | None) -> Opening:
+    """What a person brings to this attempt, as events."""
+    opening: Opening = []
+    if more:
+        opening.append(("budget.raised", "", more))
+    if answer is not None:
+        asked = _open_question(past)
+        place = {name: asked.data[name] for name in ("step", "branch", "call_id")}
+        opening.append(("human.answered", asked.key, place | {"answer": answer, "granted": False}))
+    if instruction:
+        steps = [e for e in past if e.type == "completion.received" and e.data["step"] and e.data["branch"] == "/"]
+        opening.append(("message.added", steps[-1].key if steps else "", {"text": instruction}))
+    return opening
+
+
+def _open_question(past: Sequence[Event]) -> Event:
+    answered = {event.key for event in past if event.type == "human.answered"}
+    asked = [event for event in past if event.type == "human.asked" and event.key not in answered]
+    if not asked:
+        raise UsageError(f"session {past[0].session_id} has no open question", "leave --answer out")
+    return asked[-1]
+
+
+def _as_it_was(settings: "Settings", chosen: set[str], pinned: JSON) -> "Settings":
+    """The session's own settings, with what was given for this attempt on top."""
+    current: dict[str, Any] = {name: getattr(settings, name) for name in type(settings).model_fields}
+    kept = {name: value for name, value in pinned.items() if name not in chosen and name in current}
+    return type(settings).model_validate(current | kept)
+
+
+def _rates(settings: "Settings", outlet: Outlet) -> Rates | None:
+    rates, remark = rates_of(settings)
+    if remark:
+        outlet.remark(remark)
+    return rates
+
+
+def _output_schema(settings: "Settings") -> JSON | None:
+    if settings.output_schema is None:
+        return None
+    import json
+
+    from jsonschema import Draft202012Validator, SchemaError
+
+    path = Path(settings.output_schema)
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        Draft202012Validator.check_schema(schema)
+    except (OSError, ValueError, SchemaError) as error:
+        why = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"--output-schema {str(path)!r} is not usable: {why}", "give a JSON schema file") from None
+    return schema
+
+
+def _check_pandas(settings: "Settings", files: Sequence[str], workspace: Path) -> None:
+    """The packaged script analyses tables with pandas: say so now rather than in the middle of the run."""
+    if not settings.dry_run or settings.script is not None or importlib.util.find_spec("pandas") is not None:
+        return
+    table = next(iter(files), "") or table_in(workspace)
+    if table:
+        hint = "pip install 'agentrunner[data]'"
+        raise UsageError(f"--dry-run would analyse the table {table!r}, and pandas is not installed", hint)
+
+
+def _check_verify(settings: "Settings", sandbox: "Sandbox | None") -> None:
+    if settings.verify and sandbox is None:
+        raise UsageError("--verify runs in the sandbox, and there is none here", "see agent doctor")
+
+
+def _say_other_tools(then: Sequence[ToolSpec], now: Sequence[ToolSpec]) -> None:
+    missing = sorted({spec.name for spec in then} - {spec.name for spec in now})
+    added = sorted({spec.name for spec in now} - {spec.name for spec in then})
+    what = f"{missing[0]!r} is not there any more" if missing else f"{added[0]!r} is new"
+    raise UsageError(f"the session was made with other tools: {what}", "resume it as it was started")
+
+
+def _model_listeners(model: object) -> list[Listener]:
+    """A scripted model quotes results, so it hears of them."""
+    remember = getattr(model, "remember", None)
+    return [remember] if remember is not None else []
+
+
+def _recorder(settings: "Settings") -> list[Listener]:
+    if settings.record is None:
+        return []
+    from agentrunner.render.record import Recorder
+
+    return [Recorder(Path(settings.record))]

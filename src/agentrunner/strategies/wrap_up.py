@@ -1,0 +1,61 @@
+"""What a stopped run says at its end: a summary by the model when the budget still holds one, else by the journal.
+
+Its context is fixed in size, so that what it may cost is known before the run begins.
+"""
+
+from collections.abc import Sequence
+
+from agentrunner.strategies.conversation import Conversation
+from agentrunner.types import JSON, Answer, Ask, Event, Message, Session, Step, Strategy
+
+MAX_BYTES = 6_000
+"""The whole prompt of the wrap-up, in UTF-8 bytes."""
+MAX_TRIES = 2
+
+
+def wrap_up(session: Session, facts: str, reason: str) -> Strategy:
+    """Ask for a summary, at most twice. An empty text means that there is none."""
+    text = session.render("wrap_up", goal=clip(session.goal, 1_000), reason=reason, facts=facts)
+    talk = Conversation(Message("user", clip(text, MAX_BYTES)))
+    for _ in range(MAX_TRIES):
+        step: Step = yield Ask("wrap_up", talk)
+        if step.completion and step.completion.text.strip():
+            return Answer(step.completion.text.strip())
+    return Answer("")
+
+
+def facts_of(events: Sequence[Event]) -> str:
+    """What was done, from the journal: the last plan, then the commands with the first line of their results."""
+    lines: list[str] = []
+    plan: list[str] = []
+    for event in events:
+        if event.type == "completion.received" and event.data.get("thoughts"):
+            plan = event.data["thoughts"].get("plan") or plan
+        elif event.type == "tool.finished":
+            lines.append(_line(event.data))
+    head = "Plan: " + "; ".join(clip(item, 120) for item in plan[:8]) + "\n" if plan else ""
+    return head + "\n".join(lines[-20:])
+
+
+def summary_without_model(events: Sequence[Event], reason: str) -> str:
+    """The same facts, said plainly, for when no model can be asked."""
+    done = [event.data for event in events if event.type == "tool.finished"]
+    files = sorted({artifact["path"] for data in done for artifact in data.get("artifacts", ())})
+    parts = [f"Stopped: {reason}.", f"{len(done)} commands were run."]
+    if files:
+        parts.append("Files made: " + ", ".join(files) + ".")
+    if done:
+        parts.append("Last: " + _line(done[-1]))
+    return " ".join(parts)
+
+
+def clip(text: str, max_bytes: int) -> str:
+    """The beginning of a text, cut at a character within `max_bytes`, with a mark where something is missing."""
+    data = text.encode("utf-8", "replace")
+    return text if len(data) <= max_bytes else data[: max_bytes - 3].decode("utf-8", "ignore") + "…"
+
+
+def _line(data: JSON) -> str:
+    content = str(data.get("content", "")).strip()
+    first = next(iter(content.splitlines()), "")
+    return f"step {data.get('step')}: {data.get('name')} {data.get('outcome')}: {clip(first, 160)}"
