@@ -14,9 +14,10 @@ LEAVES = {"config", "guard", "strategies", "llm", "sandbox", "journal", "render"
 EVERYONE = {"types", "errors", "sanitise"}
 ALLOWED = {
     **{leaf: EVERYONE for leaf in LEAVES},
-    "types": set(),
-    "errors": set(),
+    "types": set[str](),
+    "errors": set[str](),
     "sanitise": set(),
+    "scripts": set[str](),
     "tools": EVERYONE | {"sandbox"},
     "engine": EVERYONE | {"guard"},
     "runner": EVERYONE | LEAVES | {"tools", "engine"},

@@ -1,0 +1,36 @@
+"""What every room's tests may use: the program in a fresh folder, and whether this machine can sandbox code."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.support.program import Agent
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Agent:
+    return Agent(tmp_path / "place")
+
+
+@cache
+def sandbox_refusal() -> str:
+    """Why code cannot be sandboxed here; empty when it can."""
+    import tempfile
+
+    from agentrunner.errors import SandboxError
+    from agentrunner.sandbox import open_sandbox
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            open_sandbox(Path(folder)).close()
+        except SandboxError as error:
+            return str(error)
+    return ""
+
+
+@pytest.fixture
+def sandboxed() -> None:
+    """Skip, visibly, where no sandbox can be set up."""
+    if refusal := sandbox_refusal():
+        pytest.skip(f"no sandbox here: {refusal}")
