@@ -46,7 +46,11 @@ class Agent:
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         keep = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
-        return keep | {"HOME": str(self.folder), "AGENT_HOME": str(self.home)} | dict(extra or {})
+        return (
+            keep
+            | {"HOME": str(self.folder), "AGENT_HOME": str(self.home), "XDG_CONFIG_HOME": str(self.folder / "config")}
+            | dict(extra or {})
+        )
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "agentrunner", *arguments]

@@ -25,7 +25,7 @@ def with_settings(command: str) -> Callable[[Callable[..., int]], Callable[..., 
                     typer.Option(
                         *option.flags,
                         help=option.help,
-                        metavar=option.metavar,
+                        metavar=option.metavar or None,
                         rich_help_panel=option.panel,
                         show_default=option.default or False,
                     ),

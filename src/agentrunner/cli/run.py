@@ -18,6 +18,7 @@ from agentrunner.render.jsonl import JsonlWriter
 from agentrunner.render.outcome import result_text
 from agentrunner.render.screen import Screen, choose_screen
 from agentrunner.runner import Outlet, resume, start
+from agentrunner.sanitise import clean
 from agentrunner.types import JSON, Event
 
 if TYPE_CHECKING:
@@ -52,9 +53,13 @@ def run_command(
 @resume_app.command()
 @with_settings("resume")
 def resume_command(
-    session: Annotated[str | None, typer.Argument(metavar="[ID]", help="The session, or the beginning of its id.")] = None,
+    session: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="The session, or the beginning of its id.")
+    ] = None,
     instruction: Annotated[str | None, typer.Argument(help="Something more for the agent to do.")] = None,
-    last: Annotated[bool, typer.Option("--last", help="The newest session; with --workspace the newest there.")] = False,
+    last: Annotated[
+        bool, typer.Option("--last", help="The newest session; with --workspace the newest there.")
+    ] = False,
     answer: Annotated[
         str | None, typer.Option("--answer", metavar="TEXT", help="The open question's answer: y, y -N, n, or text.")
     ] = None,
@@ -104,7 +109,7 @@ def conduct(settings: "Settings", job: Job) -> int:
     """Run a session with a screen around it; print the result; return the exit code."""
     screen = choose_screen(sys.stderr, os.environ, quiet=settings.quiet or settings.json_lines)
     control = Control()
-    outlet = Outlet(human=screen.ask, on_phase=screen.on_phase, recall=screen.recall, remark=_remark)
+    outlet = Outlet(human=screen.ask, on_phase=screen.on_phase, recall=screen.recall, remark=screen.remark)
     if settings.json_lines:
         writer = JsonlWriter(sys.stdout, on_broken=lambda: control.stop("interrupted"))
         outlet.listeners.append(writer)
@@ -149,10 +154,13 @@ def _show(settings: "Settings", screen: Screen, finished: Event, attempted: bool
     if settings.json_lines:
         if not attempted:
             JsonlWriter(sys.stdout)(finished)
-    elif settings.quiet or not attempted:
+    elif not attempted:
         sys.stdout.write(result_text(finished))
     else:
         screen.show_result(finished, sys.stdout)
+    if finished.data["exit_code"] and (settings.json_lines or settings.quiet):
+        text = " ".join(clean(str(finished.data["message"])).split())
+        print(f"agent: {finished.data['reason']}: {text}", file=sys.stderr)
     if settings.output is not None:
         try:
             settings.output.write_text(result_text(finished), encoding="utf-8")
@@ -173,7 +181,3 @@ def _newest(settings: "Settings", of_workspace: bool) -> str:
 
 def _standard_input() -> str:
     return sys.stdin.buffer.read(1 << 20).decode("utf-8", "replace")
-
-
-def _remark(text: str) -> None:
-    print(f"agent: {text}", file=sys.stderr)

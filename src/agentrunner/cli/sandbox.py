@@ -84,7 +84,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
 def _extras() -> dict[str, str]:
     from importlib.util import find_spec
 
-    return {"data": "installed" if find_spec("pandas") and find_spec("matplotlib") else "pip install 'agentrunner[data]'"}
+    return {
+        "data": "installed" if find_spec("pandas") and find_spec("matplotlib") else "pip install 'agentrunner[data]'"
+    }
 
 
 def _key() -> str:

@@ -126,13 +126,20 @@ class Run:
         self.check_time()
 
     async def person(self, kind: str, question: str) -> str | None:
-        """Ask whoever is there; the clock stands still meanwhile."""
+        """Ask whoever is there; the clock stands still meanwhile. Raises `Stop` when an end is asked for instead."""
         before = self.parts.clock()
         self.parts.on_phase("waiting for you")
+        asking = asyncio.ensure_future(self.parts.human(kind, question))
+        stopping = asyncio.ensure_future(self.parts.control.event.wait())
         try:
-            return await self.parts.human(kind, question)
+            await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                return asking.result()
         finally:
+            asking.cancel()
+            stopping.cancel()
             self.waited += self.parts.clock() - before
+        raise Stop("cancelled", self.parts.control.reason, "stopped on request; the question is still open")
 
     async def pause(self, seconds: float) -> None:
         """Sleep, unless somebody asks for an end first."""

@@ -96,6 +96,7 @@ def open_model(settings: "Settings", session: Session, past: Sequence[Event], *,
         "api_key": settings.api_key.get_secret_value() if settings.api_key else None,
         "texts": thoughts_texts(session.prompts),
         "learned": _learned(past),
+        "api_version": settings.api_version,
     }
     if settings.api == "responses":
         from agentrunner.llm.responses import ResponsesModel

@@ -160,9 +160,7 @@ class _Runner:
             retries=settings.retries,
         )
         try:
-            return await run_session(
-                session, STRATEGIES[session.strategy], parts, self.journal, past, opening or []
-            )
+            return await run_session(session, STRATEGIES[session.strategy], parts, self.journal, past, opening or [])
         finally:
             await toolbox.aclose()
             await model.aclose()

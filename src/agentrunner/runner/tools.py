@@ -34,9 +34,7 @@ def open_tools(
         approve="yes" if settings.yes else settings.approve,
         allow_net=settings.allow_net,
         output_schema=output_schema,
-        descriptions={
-            name.removeprefix("tools/"): text for name, text in prompts.items() if name.startswith("tools/")
-        },
+        descriptions={name.removeprefix("tools/"): text for name, text in prompts.items() if name.startswith("tools/")},
         python_timeout_s=settings.python_timeout,
     )
 

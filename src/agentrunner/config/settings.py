@@ -1,0 +1,248 @@
+"""Every setting: its type, default, help, flag, variable, and what a project's file may do to it. It reads no source;
+`load` does. Options of the command line, `agent config show` and the reference are derived from this one model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import platformdirs
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agentrunner.config.values import Amount, Count, Positive, Price, Seconds, Share, Text, Url, Words
+
+Guard = Literal["free", "always", "raising", "clearing", "outside"]
+"""What a project's file may not do to a setting until its directory is trusted: nothing is forbidden; set it at all;
+set it higher; set it to false; name a path outside of the directory."""
+
+Panel = Literal["Task", "Model", "Limits", "Permissions", "Output", "Places"]
+
+_BOTH = ("run", "resume")
+
+
+class Meta(NamedTuple):
+    """What pydantic does not know of a setting. It travels in the field's `json_schema_extra`."""
+
+    panel: Panel
+    metavar: str = ""
+    guard: Guard = "free"
+    commands: tuple[str, ...] = ("run",)
+    """The commands that have it as a flag; none: it has no flag."""
+    short: str = ""
+    env: tuple[str, ...] = ()
+    """Variables that are read after its `AGENT_...`."""
+    name: str = ""
+    """The public name where it is not the field's."""
+    as_text: bool = False
+    """The command line hands it over as text, which is read here."""
+
+
+def option(
+    panel: Panel,
+    default: Any,
+    help_: str,
+    metavar: str = "",
+    guard: Guard = "free",
+    commands: tuple[str, ...] = ("run",),
+    short: str = "",
+    env: tuple[str, ...] = (),
+    name: str = "",
+    as_text: bool = False,
+) -> Any:
+    """A pydantic field that carries a `Meta`."""
+    extra: dict[str, Any] = Meta(panel, metavar, guard, commands, short, env, name, as_text)._asdict()
+    # The part of a URL before "@" may hold a password.
+    return Field(default=default, description=help_, json_schema_extra=extra, repr=metavar != "URL")
+
+
+class Settings(BaseSettings):
+    """All settings, validated. Made by `config.load`; the constructor itself reads no variable and no file."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    workspace: Path = option(
+        "Task",
+        Path("workspace"),
+        "Folder the agent works in; made when it is missing.",
+        "DIR",
+        "outside",
+        commands=_BOTH,
+    )
+    file: Words = option(
+        "Task", (), "Copy this file into the workspace first; - is standard input. May be repeated.", "PATH", "outside"
+    )
+    strategy: Literal["autogpt", "babyagi"] = option("Task", "autogpt", "How the goal is pursued.")
+    verify: Text | None = option(
+        "Task", None, "Command that must exit 0 in the sandbox before the goal counts as met.", "CMD"
+    )
+    output_schema: Path | None = option(
+        "Task", None, "The answer must be JSON of the schema in this file.", "FILE", "outside"
+    )
+    prompts: Path | None = option("Task", None, "Folder whose files replace prompts of the same name.", "DIR", "always")
+    model: Text = option("Model", "gpt-5-mini", "Name of the model, as the endpoint knows it.", "NAME")
+    base_url: Url | None = option(
+        "Model",
+        None,
+        "Address of an OpenAI-compatible endpoint; without one, that of OpenAI.",
+        "URL",
+        "always",
+        commands=_BOTH,
+        env=("OPENAI_BASE_URL",),
+    )
+    api_key: SecretStr | None = option(
+        "Model",
+        None,
+        "Key for the endpoint. Loopback and private endpoints need none.",
+        commands=(),
+        env=("OPENAI_API_KEY",),
+    )
+    api_version: Text | None = option(
+        "Model",
+        None,
+        "Azure's api-version, where the endpoint wants one.",
+        "DATE",
+        "always",
+        env=("OPENAI_API_VERSION",),
+        commands=(),
+    )
+    api: Literal["chat", "responses"] = option("Model", "chat", "Which interface of the endpoint is used.")
+    protocol: Literal["auto", "tools", "json"] = option(
+        "Model", "auto", "How commands travel: as tool calls, or as a JSON object in the message."
+    )
+    context_window: Positive | None = option(
+        "Model", None, "Tokens that fit the model at once; without it, what the price table knows.", "N", commands=()
+    )
+    context_share: Share = option(
+        "Model", 0.6, "Part of the context window at which the conversation is compacted.", "PART", commands=()
+    )
+    dry_run: bool = option(
+        "Model", False, "Use a scripted model: no network, no cost.", guard="clearing", commands=_BOTH
+    )
+    script: Path | None = option(
+        "Model",
+        None,
+        "Answers of the scripted model, YAML or JSONL; implies --dry-run.",
+        "FILE",
+        "outside",
+        commands=_BOTH,
+    )
+    record: Path | None = option(
+        "Model", None, "Write the model's answers as a script into this file.", "FILE", "always", commands=_BOTH
+    )
+    max_steps: Count = option(
+        "Limits", 50, "Answered model requests of the whole session; 0 allows none.", "N", "raising"
+    )
+    max_cost: Amount = option(
+        "Limits", 1.0, "US dollars that the whole session may cost; 0 allows none.", "USD", "raising"
+    )
+    max_time: Seconds = option(
+        "Limits",
+        1800.0,
+        "Time that the whole session may work, such as 90, 30m or 1h30m.",
+        "TIME",
+        "raising",
+        as_text=True,
+    )
+    max_tokens: Count | None = option(
+        "Limits", None, "Input and output tokens of the whole session, cached ones included.", "N", "raising"
+    )
+    max_output_tokens: Positive = option(
+        "Limits", 16384, "Output tokens of one answer.", "N", "raising", commands=_BOTH
+    )
+    retries: Count = option(
+        "Limits", 5, "Further attempts at a request that failed in a way that may pass.", "N", "raising", commands=()
+    )
+    python_timeout: Seconds = option(
+        "Limits", 60.0, "Time that one python or shell command may take.", "TIME", "raising", commands=(), as_text=True
+    )
+    price: Price | None = option(
+        "Limits",
+        None,
+        "US dollars per million input and output tokens; wins over the price table.",
+        "IN,OUT",
+        "always",
+        commands=_BOTH,
+    )
+    allow_unpriced: bool = option(
+        "Limits",
+        False,
+        "Go on without a cost limit when the model's price is not known.",
+        guard="always",
+        commands=_BOTH,
+    )
+    approve: Literal["auto", "each", "deny"] = option(
+        "Permissions", "auto", "Which actions are asked about first.", guard="always", commands=_BOTH
+    )
+    yes: bool = option("Permissions", False, "Never ask anything.", guard="always", commands=_BOTH)
+    allow_net: Words = option(
+        "Permissions",
+        (),
+        "Host that sandboxed code, and addresses made up by the model, may reach. May be repeated.",
+        "HOST",
+        "always",
+        commands=_BOTH,
+    )
+    no_web: bool = option("Permissions", False, "Leave out web_search and web_fetch.", guard="clearing", commands=_BOTH)
+    sandbox: Literal["auto", "full", "partial", "none"] = option(
+        "Permissions",
+        "auto",
+        "Confinement that must be had; auto takes the best there is.",
+        guard="always",
+        commands=_BOTH,
+    )
+    sandbox_launcher: Literal["auto", "bwrap", "native"] = option(
+        "Permissions", "auto", "What sets the sandbox up.", guard="always", commands=_BOTH
+    )
+    allow_exposed_workspace: bool = option(
+        "Permissions",
+        False,
+        "Accept a workspace that holds files of yours which the agent should not see.",
+        guard="always",
+        commands=_BOTH,
+    )
+    json_lines: bool = option(
+        "Output", False, "Print events as JSON lines on standard output.", commands=_BOTH, name="json"
+    )
+    stream: bool = option("Output", False, "With --json, also print the model's text as it comes.", commands=_BOTH)
+    quiet: bool = option("Output", False, "Print only the result.", commands=_BOTH)
+    output: Path | None = option(
+        "Output", None, "Write the answer into this file.", "FILE", "always", commands=_BOTH, short="-o"
+    )
+    home: Path = option(
+        "Places",
+        Path(platformdirs.user_data_dir("agentrunner")),
+        "Folder of sessions and of the list of trusted directories.",
+        "DIR",
+        "always",
+        commands=(),
+    )
+    database_url: str | None = option(
+        "Places",
+        None,
+        "Where the journal is kept; without it, in SQLite in the home folder.",
+        "URL",
+        "always",
+        commands=(),
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Values are only those given: `config.load` must see each source apart to know what it may set."""
+        return (init_settings,)
+
+
+def meta_of(field: str) -> Meta:
+    """What is known of this field of `Settings`, with its name and all its variables filled in."""
+    extra: Any = Settings.model_fields[field].json_schema_extra
+    meta = Meta(**extra)
+    name = meta.name or field
+    return meta._replace(name=name, env=(f"AGENT_{name.upper()}", *meta.env))

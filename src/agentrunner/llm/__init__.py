@@ -1,0 +1,6 @@
+"""Models: the wire to OpenAI-compatible endpoints, and what tokens cost. The openai SDK is imported at first use."""
+
+from agentrunner.llm.chat import ChatModel
+from agentrunner.llm.lenient import loads_lenient
+
+__all__ = ["ChatModel", "loads_lenient"]

@@ -1,0 +1,298 @@
+"""A model behind an HTTP endpoint, in whichever dialect: sends one request, learns from refusals, reads the answer.
+
+Chat Completions and Responses differ in a `Dialect`; everything else is here. No retries: one call is one attempt,
+though a form that the endpoint refuses (which is not billed) is replaced by another at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Protocol, cast
+
+from agentrunner.errors import ModelError
+from agentrunner.llm import failures
+from agentrunner.llm.client import Connection, target_of
+from agentrunner.llm.lessons import Learned, lesson, room
+from agentrunner.llm.reading import Protocol as Wire
+from agentrunner.llm.wire import Transcripts, encode
+from agentrunner.types import JSON, Completion, Conversation, Message, Request, ToolSpec
+
+MAX_SENDS = 8
+"""There are fewer things to learn about an endpoint than this, so a request is never sent for ever."""
+TEMPLATE_BYTES = 16
+"""Per message: what a chat template puts around it, at most a token or two for each of role, start and end."""
+TOOLS_BYTES = 512
+"""Instructions on calling tools that endpoints add to the prompt by themselves: up to about 350 tokens."""
+BYTES_PER_TOKEN = 8
+"""Twice what a token of text has on average; a stream beyond that (and the slack) does not keep to its cap."""
+SLACK_BYTES = 65_536
+DRAIN_S = 0.5
+"""For the end of a stream after [DONE], so that the connection can be used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The form of one request: what the endpoint is known to want, and this request's cap."""
+
+    model: str
+    protocol: Wire
+    cap_field: str
+    cap: int
+    stream: Literal["", "plain", "options"]
+    schema: Literal["", "schema", "object", "none"]
+    temperature: float | None
+    include: bool
+    """Whether to ask for reasoning in a form that can be sent back."""
+
+    @property
+    def sent(self) -> dict[str, str]:
+        return {"cap": self.cap_field, "stream": self.stream, "schema": self.schema}
+
+
+class Assembly(Protocol):
+    """Puts the events of a stream together."""
+
+    said_bytes: int
+
+    @property
+    def finished(self) -> bool: ...
+    def add(self, chunk: JSON) -> str: ...
+    def result(self) -> JSON: ...
+
+
+class Dialect(Protocol):
+    """How one API words requests and answers."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def azure_version(self) -> str:
+        """Of Azure's dated API, when the user names none."""
+        ...
+
+    @property
+    def azure_deployments(self) -> bool:
+        """Whether Azure's dated API has the deployment in the path."""
+        ...
+
+    def cap_field(self, openai: bool) -> str: ...
+    def encode(self, message: Message, protocol: Wire) -> bytes: ...
+    def tools(self, tools: Sequence[ToolSpec], texts: Mapping[str, str]) -> list[JSON]: ...
+    def body(self, shape: Shape, messages: bytearray, tools: bytes, schema: JSON | None, trailing: bytes) -> bytes: ...
+    def assembly(self) -> Assembly: ...
+    def malformed(self, data: JSON) -> bool: ...
+    def read(self, data: JSON, protocol: Wire, tools: Sequence[ToolSpec]) -> Completion: ...
+
+
+class EndpointModel:
+    """Implements `agentrunner.types.Model`. `texts` describe the deliberation in tool schemas; `json_instructions` go
+    to the end of the system message when commands travel as text. `learned` is what an earlier session found out."""
+
+    dialect: ClassVar[Dialect]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        base_url: str | None,
+        api_key: str | None,
+        protocol: Literal["auto", "tools", "json"] = "auto",
+        json_instructions: str = "",
+        texts: Mapping[str, str] | None = None,
+        stream: bool = False,
+        azure: bool | None = None,
+        api_version: str | None = None,
+        temperature: float | None = None,
+        learned: Mapping[str, str] | None = None,
+    ) -> None:
+        deployment = name if self.dialect.azure_deployments else ""
+        target = target_of(base_url, azure, api_version, deployment, self.dialect.azure_version)
+        self._name = name
+        self._key = api_key
+        self._connection = Connection(target, api_key)
+        self._protocol = protocol
+        self._instructions = json_instructions
+        self._texts = dict(texts or {})
+        self._streams = stream
+        self._temperature = temperature
+        self._learned: Learned = dict(learned or {})
+        self._transcripts = Transcripts(self.dialect.encode)
+        self._tools: list[tuple[tuple[ToolSpec, ...], bytes]] = []
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def learned(self) -> Learned:
+        """What this endpoint turned out to want; give it to the next model of the same session."""
+        return dict(self._learned)
+
+    def warm(self) -> None:
+        """Begin loading what the first request needs, in the background."""
+        self._connection.warm()
+
+    def input_bytes(self, request: Request) -> int:
+        """While the protocol may still change, the longer of both: a request that is sent again in the other form was
+        reserved under this number."""
+        return max(self._size(request, protocol) for protocol in self._possible())
+
+    async def complete(self, request: Request, on_delta: Callable[[str], None] | None) -> Completion:
+        deadline = time.monotonic() + request.timeout_s
+        cap = request.max_output_tokens
+        for _ in range(MAX_SENDS - 1):
+            shape = self._shape(request, cap)
+            try:
+                return await self._attempt(request, shape, deadline, on_delta)
+            except ModelError as error:
+                if self._shape(request, cap) != shape:
+                    continue  # Another branch was refused for the same thing meanwhile, and has learned it.
+                sent = shape.sent | ({"protocol": "auto"} if len(self._possible()) > 1 and request.tools else {})
+                if new := lesson(error, sent, self._learned):
+                    self._learned |= new
+                elif smaller := room(error, shape.cap):
+                    cap = smaller
+                else:
+                    raise
+        return await self._attempt(request, self._shape(request, cap), deadline, on_delta)
+
+    async def aclose(self) -> None:
+        await self._connection.aclose()
+
+    async def _attempt(
+        self, request: Request, shape: Shape, deadline: float, on_delta: Callable[[str], None] | None
+    ) -> Completion:
+        body = self._body(request, shape)
+        left_s = max(deadline - time.monotonic(), 0.001)
+        path = self.dialect.path
+        if shape.stream:
+            on_text = _only_prose(on_delta) if shape.protocol == "json" and request.tools else on_delta
+            async with self._connection.stream(path, body, left_s) as chunks:
+                data = chunks if isinstance(chunks, dict) else await self._assemble(chunks, shape.cap, on_text)
+        else:
+            data = await self._connection.post(path, body, left_s)
+        self._check(data, path)
+        completion = self.dialect.read(data, shape.protocol, request.tools)
+        return completion if completion.model else replace(completion, model=self._name)
+
+    async def _assemble(
+        self, chunks: AsyncIterator[JSON | None], cap: int, on_text: Callable[[str], None] | None
+    ) -> JSON:
+        assembly = self.dialect.assembly()
+        done = False
+        async with aclosing(cast("Any", chunks)) as events:
+            async for chunk in events:
+                if chunk is None:
+                    done = True
+                    break
+                if chunk.get("error") and not chunk.get("choices"):
+                    raise self._failure(chunk, began=assembly.said_bytes > 0)
+                if (visible := assembly.add(chunk)) and on_text is not None:
+                    on_text(visible)
+                if assembly.said_bytes > BYTES_PER_TOKEN * cap + SLACK_BYTES:
+                    said = f"{assembly.said_bytes} bytes though its answer was capped at {cap} tokens"
+                    raise ModelError(f"the endpoint streamed {said}; it was stopped", "unknown")
+            if done:
+                await _drain(events)
+        if not done and not assembly.finished:
+            raise ModelError("the stream ended before the answer did", "unknown")
+        return assembly.result()
+
+    def _check(self, data: JSON, path: str) -> None:
+        if not self.dialect.malformed(data):
+            return
+        if data.get("error"):
+            raise self._failure(data, began=False)
+        raise failures.not_an_answer(200, encode(data).decode(), self._connection.target.base_url + path, self._key)
+
+    def _failure(self, data: JSON, began: bool) -> ModelError:
+        """An error inside of a success: routers put the status of whoever failed behind them into its code."""
+        error = data["error"]
+        code = cast("JSON", error).get("code") if isinstance(error, dict) else None
+        status = code if isinstance(code, int) and 400 <= code < 600 else 200
+        failure = failures.from_answer(status, {}, encode(data).decode(), self._key)
+        return ModelError(failure.message, "unknown", status) if began else failure
+
+    def _possible(self) -> tuple[Wire, ...]:
+        if self._protocol == "json" or self._learned.get("protocol") == "json":
+            return ("json",)
+        return ("tools",) if self._protocol == "tools" else ("tools", "json")
+
+    def _shape(self, request: Request, cap: int) -> Shape:
+        stream = (
+            "" if not self._streams else {"off": "", "plain": "plain"}.get(self._learned.get("stream", ""), "options")
+        )
+        schema = "" if request.schema is None else self._learned.get("schema", "schema")
+        return Shape(
+            model=self._name,
+            protocol=self._possible()[0],
+            cap_field=self._learned.get("cap") or self.dialect.cap_field(self._connection.target.openai),
+            cap=min(cap, int(self._learned.get("cap_max", cap))),
+            stream=cast("Any", stream),
+            schema=cast("Any", schema),
+            temperature=self._temperature,
+            include=self._learned.get("include") != "none",
+        )
+
+    def _body(self, request: Request, shape: Shape) -> bytes:
+        messages = self._messages(request.conversation, shape.protocol, request.tools)
+        tools = self._encoded_tools(request.tools) if shape.protocol == "tools" else b""
+        schema = None if shape.schema == "none" else request.schema
+        return self.dialect.body(shape, messages, tools, schema, self._trailing(request, shape.protocol))
+
+    def _size(self, request: Request, protocol: Wire) -> int:
+        conversation = request.conversation
+        tools = self._encoded_tools(request.tools) if protocol == "tools" else b""
+        return (
+            len(self._messages(conversation, protocol, request.tools))
+            + len(self._trailing(request, protocol))
+            + TEMPLATE_BYTES * (len(conversation.messages) + 2)
+            + (len(tools) + TOOLS_BYTES if tools else 0)
+            + (len(encode(request.schema)) if request.schema is not None else 0)
+        )
+
+    def _messages(self, conversation: Conversation, protocol: Wire, tools: Sequence[ToolSpec]) -> bytearray:
+        instructions = self._instructions if protocol == "json" and tools else ""
+        return self._transcripts.of(conversation, protocol, instructions)
+
+    def _trailing(self, request: Request, protocol: Wire) -> bytes:
+        return self.dialect.encode(Message("user", request.trailing), protocol) if request.trailing else b""
+
+    def _encoded_tools(self, tools: tuple[ToolSpec, ...]) -> bytes:
+        if not tools:
+            return b""
+        for known, encoded in self._tools:
+            if known is tools or known == tools:
+                return encoded
+        encoded = encode(self.dialect.tools(tools, self._texts))
+        # A session has one set of tools, or a few: with and without `finish`.
+        self._tools = [(tools, encoded), *self._tools[:7]]
+        return encoded
+
+
+async def _drain(events: AsyncIterator[JSON | None]) -> None:
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in events:
+                pass
+    except TimeoutError:
+        return
+
+
+def _only_prose(on_delta: Callable[[str], None] | None) -> Callable[[str], None] | None:
+    """Where commands travel as text, an answer that begins like an object is not for people to read."""
+    if on_delta is None:
+        return None
+    started: list[bool] = []
+
+    def deliver(piece: str) -> None:
+        if not started and piece.strip():
+            started.append(piece.lstrip()[0] not in "{`")
+        if started and started[0]:
+            on_delta(piece)
+
+    return deliver

@@ -1,0 +1,148 @@
+"""The few system calls that Python does not wrap, through ctypes. Each raises `OSError` with what it was about.
+
+Numbers from 424 on are the same on every architecture; for older calls the C library has functions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
+MNT_DETACH = 2
+
+ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC, ATTR_IDMAP = 0x1, 0x2, 0x4, 0x8, 0x100000
+"""Attributes of mount_setattr."""
+
+RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x02, 0x04, 0x08, 0x10
+
+_NR_OPEN_TREE, _NR_MOVE_MOUNT, _NR_OPENAT2, _NR_CLOSE_RANGE, _NR_MOUNT_SETATTR = 428, 429, 437, 436, 442
+_AT_EMPTY_PATH, _AT_RECURSIVE, _AT_FDCWD = 0x1000, 0x8000, -100
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
+_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER = 38, 22, 36
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def _check(result: int, about: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), about)
+    return result
+
+
+def syscall(number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None, about: str) -> int:
+    """One raw system call; whole numbers travel as 64 bits, bytes as pointers."""
+    passed = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    return _check(int(_libc.syscall(ctypes.c_long(number), *passed)), about)
+
+
+def prctl(option: int, argument: int = 0, about: str = "prctl") -> None:
+    passed = (ctypes.c_ulong(argument), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    _check(int(_libc.prctl(ctypes.c_int(option), *passed)), about)
+
+
+def die_with_parent(signal_number: int) -> None:
+    """The signal comes when the *thread* that started this process ends, and a change of user id forgets it."""
+    prctl(_PR_SET_PDEATHSIG, signal_number, "PR_SET_PDEATHSIG")
+
+
+def hide_from_same_user() -> None:
+    """No /proc/PID/mem, environ or ptrace of this process by others of its user."""
+    prctl(_PR_SET_DUMPABLE, 0, "PR_SET_DUMPABLE")
+
+
+def adopt_orphans() -> None:
+    prctl(_PR_SET_CHILD_SUBREAPER, 1, "PR_SET_CHILD_SUBREAPER")
+
+
+def no_new_privileges() -> None:
+    prctl(_PR_SET_NO_NEW_PRIVS, 1, "PR_SET_NO_NEW_PRIVS")
+
+
+def install_filter(program: bytes) -> None:
+    """`program`: an array of struct sock_filter."""
+    code = ctypes.create_string_buffer(program, len(program))
+    header = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code)))
+    result = _libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(2), header, ctypes.c_ulong(0), ctypes.c_ulong(0))
+    _check(int(result), "PR_SET_SECCOMP")
+
+
+def drop_capabilities() -> None:
+    """Every set: ambient, bounding, then effective, permitted and inheritable."""
+    _libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), *[ctypes.c_ulong(0)] * 3)
+    for capability in range(64):
+        # Numbers beyond the kernel's last capability answer EINVAL; without CAP_SETPCAP there is nothing to drop from.
+        _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), *[ctypes.c_ulong(0)] * 3)
+    header = struct.pack("Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+    _check(int(_libc.capset(header, bytes(24))), "capset")
+
+
+def unshare(flags: int) -> None:
+    _check(int(_libc.unshare(ctypes.c_int(flags))), "unshare")
+
+
+def setns(fd: int, kind: int) -> None:
+    _check(int(_libc.setns(ctypes.c_int(fd), ctypes.c_int(kind))), "setns")
+
+
+def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    passed = [os.fsencode(text) or None for text in (source, target, kind)]
+    _check(int(_libc.mount(*passed, ctypes.c_ulong(flags), options.encode() or None)), f"mount {kind} {target}".strip())
+
+
+def detach_mount(target: str) -> None:
+    _check(int(_libc.umount2(os.fsencode(target), MNT_DETACH)), f"umount {target}")
+
+
+def pivot_root_here() -> None:
+    """The working directory, a mount point, becomes `/`; the old root is taken off."""
+    number = {"x86_64": 155, "aarch64": 41}[os.uname().machine]
+    syscall(number, b".", b".", about="pivot_root")
+    detach_mount(".")
+    os.chdir("/")
+
+
+def open_at(directory: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
+    """openat2; `directory` may be -100 for the working directory. The fd is close-on-exec."""
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    return syscall(_NR_OPENAT2, directory, os.fsencode(path), how, len(how), about=path)
+
+
+def clone_tree(fd: int, about: str) -> int:
+    """A detached copy of the mount that `fd` lies in, from `fd` down, with the mounts below it."""
+    return syscall(_NR_OPEN_TREE, fd, b"", _AT_EMPTY_PATH | _AT_RECURSIVE | os.O_CLOEXEC | 1, about=about)
+
+
+def set_mount(fd: int, attributes: int, userns_fd: int = 0, recursive: bool = True, about: str = "") -> None:
+    attr = struct.pack("QQQQ", attributes, 0, 0, userns_fd)
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    syscall(_NR_MOUNT_SETATTR, fd, b"", flags, attr, len(attr), about=about or "mount_setattr")
+
+
+def attach_tree(tree: int, target: int, about: str) -> None:
+    """Mounts the detached `tree` on what the O_PATH fd `target` names."""
+    syscall(_NR_MOVE_MOUNT, tree, b"", target, b"", 0x4 | 0x40, about=about)  # both paths are empty: fds only
+
+
+def close_all_but(keep: set[int]) -> None:
+    """Every descriptor above 2 that is not in `keep`."""
+    start = 3
+    for fd in sorted(fd for fd in keep if fd > 2):
+        os.closerange(start, fd)
+        start = fd + 1
+    try:
+        syscall(_NR_CLOSE_RANGE, start, 0xFFFFFFFF, 0, about="close_range")
+    except OSError:  # before Linux 5.9
+        os.closerange(start, os.sysconf("SC_OPEN_MAX"))

@@ -1,0 +1,186 @@
+"""Starts one program behind the wall and guards it: the first process of our own launchers.
+
+Started as `python -I -S -c "... main(FD)"` with an empty environment, so that no process of the sandbox is a fork of
+the agent. FD holds a marshalled plan (json would cost more to import than the rest of this file to run). The guard stays
+outside; it ends everything when the program ends, when its lifeline closes (the agent is gone or wants it so), and the
+kernel ends everything when the guard itself is killed.
+"""
+# ruff: noqa: PTH123, PTH208 - pathlib is not loaded here
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import select
+import signal
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from . import kernel
+
+Plan = dict[str, Any]
+"""argv, env, cwd, rlimits [(number, value)], filter (bytes), keep (fds that the program inherits), lifeline, status
+(fds), and what its `kind` reads: "namespaces" (inside/namespaces.py), "landlock" (inside/landlock.py), "limits" (nothing)."""
+
+SETUP_FAILED = 125
+
+
+def main(plan_fd: int) -> NoReturn:
+    with os.fdopen(plan_fd, "rb") as file:
+        plan: Plan = marshal.load(file)  # noqa: S302 - written by the process that started this one
+    if plan["kind"] == "limits":  # the last step behind a wall that another launcher built
+        start(plan)
+    kernel.close_all_but({*plan["keep"], plan["lifeline"], plan["status"]})
+    os.set_inheritable(plan["status"], False)
+    if plan["kind"] == "namespaces":  # elsewhere the guard outlives the agent: nobody else would end the program
+        kernel.die_with_parent(signal.SIGKILL)
+    try:
+        guard(plan)
+    except OSError as failure:
+        fail(plan, failure)
+
+
+def guard(plan: Plan) -> NoReturn:
+    """Runs the plan's kind in a child and leaves with its exit code, 128 + n for signal n."""
+    if plan["kind"] == "namespaces":
+        from . import namespaces
+
+        child = _fork(plan, namespaces.enter(plan))
+        code = _wait(child, plan["lifeline"], lambda: os.kill(child, signal.SIGKILL))
+    else:
+        from . import landlock
+
+        kernel.adopt_orphans()
+        child = _fork(plan, lambda: landlock.confine_and_start(plan))
+        code = _wait(child, plan["lifeline"], kill_descendants)
+        end_descendants()
+    os._exit(code)
+
+
+def fail(plan: Plan, failure: OSError) -> NoReturn:
+    """Tells the agent why there is no sandbox; the program was not started."""
+    text = f"{failure.filename or 'set-up'}: {failure.strerror}"
+    os.write(plan["status"], f"{failure.errno} {text}".encode(errors="replace")[:4000])
+    os._exit(SETUP_FAILED)
+
+
+def _fork(plan: Plan, body: Callable[[], NoReturn]) -> int:
+    parent_end, child_end = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(parent_end)
+        for fd in (0, 1, 2, *plan["keep"], plan["status"]):
+            os.close(fd)
+        return child  # the write end stays open as long as the guard lives
+    os.close(child_end)
+    os.close(plan["lifeline"])
+    plan["parent"] = parent_end
+    try:
+        body()
+    except OSError as failure:
+        fail(plan, failure)
+
+
+def tie_to_parent(plan: Plan) -> None:
+    """Die when the guard dies, also when it died before this line. To be called again after the user id changed."""
+    kernel.die_with_parent(signal.SIGKILL)
+    gone = select.poll()
+    gone.register(plan["parent"], select.POLLIN)
+    if gone.poll(0):
+        os._exit(SETUP_FAILED)
+
+
+def _wait(child: int, lifeline: int, end: Callable[[], None]) -> int:
+    """The child's exit code, once it has ended; `end` is called if the lifeline closes first."""
+    waiting = select.poll()
+    ended = os.pidfd_open(child)
+    waiting.register(ended, select.POLLIN)
+    waiting.register(lifeline, select.POLLIN)
+    while ended not in [fd for fd, _ in waiting.poll()]:
+        waiting.unregister(lifeline)
+        end()
+    return _exit_code(os.waitpid(child, 0)[1])
+
+
+def _exit_code(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def start(plan: Plan) -> NoReturn:
+    """Limits, then the program itself. Nothing to run means that only the set-up was wanted."""
+    for number, value in plan["rlimits"]:
+        _limit(number, value)
+    if not plan["argv"]:
+        os._exit(0)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # this interpreter ignores them, and that would be inherited
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.chdir(plan["cwd"])
+        os.execvpe(plan["argv"][0], plan["argv"], plan["env"])  # noqa: S606 - the program that was asked for
+    except FileNotFoundError:
+        os.write(2, f"{plan['argv'][0]}: command not found\n".encode())
+        os._exit(127)
+    except OSError as failure:
+        os.write(2, f"{plan['argv'][0]}: {failure.strerror}\n".encode())
+        os._exit(126)
+
+
+def _limit(number: int, value: int) -> None:
+    import resource
+
+    hard = resource.getrlimit(number)[1]
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(number, (value, value))
+
+
+def run_as_first(plan: Plan) -> NoReturn:
+    """As process 1 of a pid namespace: starts the program, buries every orphan, and leaves with the program's code. The
+    kernel then ends whatever is left."""
+    program = os.fork()
+    if not program:
+        os.setsid()
+        start(plan)
+    for fd in (0, 1, 2, *plan["keep"], plan["status"], plan["parent"]):
+        os.close(fd)
+    while True:
+        ended, status = os.wait()
+        if ended == program:
+            os._exit(_exit_code(status))
+
+
+def end_descendants() -> None:
+    """Kills and buries all that came from here."""
+    while True:
+        kill_descendants()
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+def kill_descendants() -> None:
+    """For want of a pid namespace: freeze until no new process is seen, so that none gets away, then kill."""
+    frozen: set[int] = set()
+    while found := _descendants(os.getpid()) - frozen:
+        for pid in found:
+            _signal(pid, signal.SIGSTOP)
+        frozen |= found
+    for pid in frozen:
+        _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _descendants(pid: int) -> set[int]:
+    found: set[int] = set()
+    with contextlib.suppress(OSError):  # it ended while it was looked at
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                found.update(int(word) for word in file.read().split())
+    return found.union(*[_descendants(child) for child in found])

@@ -1,0 +1,232 @@
+"""Puts one program behind the wall: builds what each launcher needs, starts it, and ends it.
+
+The three walls: "bwrap" (bubblewrap builds the namespaces), "native" (inside/launcher.py builds the same ones),
+"landlock" (no namespaces). "none" is the same launcher without any wall, for those who asked for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from agentrunner.errors import SandboxError
+
+from . import bwrap, plan
+from .inside import launcher
+from .spawn import spawn
+from .values import Limits
+
+Launcher = Literal["bwrap", "native", "landlock", "none"]
+END_S = 2.0
+"""How long a guard gets to end what it guards before it is killed itself; the kernel does the rest then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """All that is the same for every program of one sandbox."""
+
+    launcher: Launcher
+    workspace: str
+    limits: Limits
+    environment: Mapping[str, str]
+    filter: bytes
+    extra: tuple[plan.Step, ...] = ()
+    host_ids: tuple[int, int] | None = None
+    """Whom root becomes; None for ordinary users."""
+    owners: Mapping[str, list[int]] = field(default_factory=dict[str, list[int]])
+    private_tmp: str = ""
+    """At "landlock" and "none": the folder that stands in for /tmp."""
+
+    def discard(self) -> None:
+        if self.private_tmp:
+            shutil.rmtree(self.private_tmp, ignore_errors=True)
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A started program. Its descriptors belong to whoever holds this."""
+
+    process: subprocess.Popen[bytes]
+    stdout: int
+    stderr: int
+    status: int
+    lifeline: int
+
+    def end(self) -> None:
+        """Begins to end it: when its process is gone, nothing of it is left."""
+        if self.process.returncode is not None:
+            return
+        if self.lifeline >= 0:
+            os.close(self.lifeline)
+            self.lifeline = -1
+        else:
+            first = bwrap.first_process(self.process.pid)
+            with contextlib.suppress(OSError):
+                os.kill(first or self.process.pid, signal.SIGKILL)
+
+    def end_now(self) -> None:
+        """Ends it and waits until that is done, at most two seconds for a guard that hangs."""
+        self.end()
+        try:
+            self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def failure(self) -> str:
+        """Why the wall could not be built; empty when it was. To be asked after the process ended."""
+        if self.lifeline < 0 and self.process.returncode != launcher.SETUP_FAILED:
+            return ""
+        ready, _, _ = select.select([self.status], [], [], 0)
+        return os.read(self.status, 4096).decode(errors="replace") if ready else ""
+
+    def close(self) -> None:
+        for fd in (self.status, self.lifeline):
+            if fd >= 0:
+                os.close(fd)
+        self.status = self.lifeline = -1
+
+
+def launch(wall: Wall, argv: Sequence[str], *, stdin: bytes = b"", keep: Sequence[int] = ()) -> Child:
+    """Starts `argv` in the workspace; empty: only builds the wall and exits 0. `keep`: descriptors it inherits."""
+    if wall.launcher == "bwrap":
+        return _launch_bwrap(wall, argv, stdin, keep)
+    status, status_in_child = os.pipe()
+    lifeline_in_guard, lifeline = os.pipe()
+    order: launcher.Plan = {
+        **_program(wall, argv),
+        "kind": "namespaces" if wall.launcher == "native" else "landlock",
+        "keep": list(keep),
+        "lifeline": lifeline_in_guard,
+        "status": status_in_child,
+        **(_root(wall) if wall.launcher == "native" else _rights(wall)),
+    }
+    order_fd = memory_file(marshal.dumps(order))
+    passed = [order_fd, lifeline_in_guard, status_in_child, *keep]
+    try:
+        process, out, err = _spawn(_bare_interpreter(order_fd), passed, stdin)
+    except OSError:
+        os.close(status)
+        os.close(lifeline)
+        raise
+    finally:
+        for fd in (order_fd, lifeline_in_guard, status_in_child):
+            os.close(fd)
+    return Child(process, out, err, status, lifeline)
+
+
+def _program(wall: Wall, argv: Sequence[str]) -> dict[str, Any]:
+    return {
+        "argv": list(argv),
+        "env": dict(wall.environment),
+        "cwd": wall.workspace,
+        "rlimits": _rlimits(wall),
+        "filter": wall.filter,
+    }
+
+
+def _root(wall: Wall) -> dict[str, Any]:
+    uid, gid = wall.owners["workspace"]
+    steps = plan.mounts(wall.workspace, uid, gid, wall.extra)
+    return {
+        "mounts": [asdict(step) for step in steps],
+        "root_bytes": plan.ROOT_BYTES,
+        "host_ids": list(wall.host_ids) if wall.host_ids else None,
+        "owners": dict(wall.owners),
+    }
+
+
+def _rights(wall: Wall) -> dict[str, Any]:
+    if wall.launcher == "none":
+        return {"confined": False}
+    return {
+        "confined": True,
+        "readable": [*plan.readable(wall.workspace), *[step.source for step in wall.extra if step.kind == "bind"]],
+        "writable": [wall.workspace, wall.private_tmp],
+        "devices": plan.DEVICES,
+    }
+
+
+def _rlimits(wall: Wall) -> list[tuple[int, int]]:
+    limits = wall.limits
+    found = [
+        (resource.RLIMIT_CORE, 0),  # memory with secrets, written into the workspace
+        (resource.RLIMIT_CPU, limits.cpu_s),
+        (resource.RLIMIT_DATA, limits.memory_bytes),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_NOFILE, 512),
+        (resource.RLIMIT_MEMLOCK, 64 << 10),  # one io ring or key store; nothing here needs more
+        (resource.RLIMIT_MSGQUEUE, 0),
+    ]
+    if wall.launcher in ("bwrap", "native"):  # counted from zero in a user namespace
+        return [*found, (resource.RLIMIT_NPROC, limits.tasks)]
+    return [*found, (resource.RLIMIT_NPROC, _tasks_of_user() + limits.tasks)]
+
+
+def _tasks_of_user() -> int:
+    """Threads of this user on the whole machine: without a user namespace the kernel counts all of them."""
+    count = 0
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and entry.stat().st_uid == os.getuid():
+                count += len(os.listdir(entry / "task"))
+    return count
+
+
+def _bare_interpreter(order_fd: int) -> list[str]:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from inside.launcher import main; main(int(sys.argv[2]))"
+    return [sys.executable, "-I", "-S", "-c", code, str(Path(__file__).parent), str(order_fd)]
+
+
+def _launch_bwrap(wall: Wall, argv: Sequence[str], stdin: bytes, keep: Sequence[int]) -> Child:
+    status, status_in_child = os.pipe()
+    uid, gid = wall.owners["workspace"]
+    steps = plan.mounts(wall.workspace, uid, gid, wall.extra)
+    with contextlib.ExitStack() as fds:
+        fds.callback(os.close, status_in_child)
+
+        def file_of(data: bytes) -> int:
+            fd = memory_file(data)
+            fds.callback(os.close, fd)
+            passed.append(fd)
+            return fd
+
+        passed = [status_in_child, *keep]
+        command = bwrap.command(steps, _program(wall, argv), plan.ROOT_BYTES, status_in_child, file_of)
+        process, out, err = _spawn(command, passed, stdin)
+    return Child(process, out, err, status, -1)
+
+
+def _spawn(command: Sequence[str], passed: Sequence[int], stdin: bytes) -> tuple[subprocess.Popen[bytes], int, int]:
+    out, out_in_child = os.pipe()
+    err, err_in_child = os.pipe()
+    source = memory_file(stdin) if stdin else os.open(os.devnull, os.O_RDONLY)
+    try:
+        return spawn(command, passed, source, out_in_child, err_in_child), out, err
+    except OSError as failure:
+        os.close(out)
+        os.close(err)
+        raise SandboxError(f"the sandbox's launcher could not be started: {failure}") from failure
+    finally:
+        for fd in (source, out_in_child, err_in_child):
+            os.close(fd)
+
+
+def memory_file(data: bytes) -> int:
+    """A file that has no name and is at its beginning."""
+    fd = os.memfd_create("agent", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(fd), "wb") as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd

@@ -1,0 +1,387 @@
+"""Files of the workspace, read and written by this program itself on paths that a model chose.
+
+The kernel decides whether a path stays inside (openat2 with RESOLVE_BENEATH), not a comparison of strings, so that a
+program that swaps folders for links at the same time gains nothing. Where openat2 is missing, each component is opened by
+itself and no link is followed at all. Every message is an instruction to a model.
+"""
+# ruff: noqa: PTH115, PTH119 - plain strings and descriptors, as the kernel takes them
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .inside import kernel
+
+MAX_READ_BYTES = 10 << 20
+MAX_DEPTH, MAX_ENTRIES = 32, 10_000
+"""How deep and how far a listing goes: deeper trees are made by accident or to trip somebody."""
+_MAX_DELETED = 1_000_000
+_SWEEP_DEPTH = 64
+"""Folders held open at once while a tree is removed; what lies deeper is moved up first."""
+_QUIET = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+"""No terminal gained, no waiting for the other end of a named pipe."""
+_O_PATH = getattr(os, "O_PATH", 0)
+_RETRIES = 16
+"""openat2 answers EAGAIN when something is renamed while it looks."""
+
+Kind = Literal["file", "dir", "link", "other"]
+
+
+class PathError(Exception):
+    """A path cannot be used; the text tells a model what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a listing shows of one name. `path` is relative to the root, with `/`."""
+
+    path: str
+    kind: Kind
+    bytes: int
+    mtime: float
+
+
+class Root:
+    """Confined access to one folder. Paths are relative to it, or absolute and inside it. Holds one descriptor."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `OSError` when `path` is not a folder that can be opened."""
+        self.path = path.resolve()
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        owner = os.fstat(self._fd)
+        self._owner = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 and owner.st_uid else None
+        """Root working in somebody else's folder leaves that person's files."""
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def read(self, rel: str, offset: int = 0, max_bytes: int = MAX_READ_BYTES) -> bytes:
+        """At most `max_bytes` from `offset` on of a regular file, counted as they come: a size may lie."""
+        with self._regular(rel, os.O_RDONLY) as fd:
+            os.lseek(fd, offset, os.SEEK_SET)
+            data = bytearray()
+            while len(data) < max_bytes:
+                more = os.read(fd, min(1 << 20, max_bytes - len(data)))
+                if not more:
+                    break
+                data += more
+            return bytes(data)
+
+    def size(self, rel: str) -> int:
+        """Bytes of a regular file."""
+        with self._regular(rel, os.O_RDONLY) as fd:
+            return os.fstat(fd).st_size
+
+    def exists(self, rel: str) -> bool:
+        """Whether a file or folder of this name is inside, as far as links inside lead."""
+        try:
+            os.close(self._open(rel, _O_PATH))
+        except PathError:
+            return False
+        return True
+
+    def entries(self, rel: str = ".", max_depth: int = MAX_DEPTH, max_entries: int = MAX_ENTRIES) -> list[Entry]:
+        """What lies below a folder, sorted by path; links are named and not followed. Ends at either limit."""
+        found: list[Entry] = []
+        start = self._open(rel, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            prefix = self._place_of(start)
+            _walk(start, f"{prefix}/" if prefix else "", max_depth, max_entries, found)
+        finally:
+            os.close(start)
+        return sorted(found, key=lambda entry: entry.path)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def write(self, rel: str, data: bytes) -> None:
+        """The whole content of a file, at once or not at all; folders on the way are made. A link is replaced, not
+        followed."""
+        with self._parent(rel, make=True) as (folder, name):
+            before = _lstat(folder, name)
+            if before and stat.S_ISDIR(before.st_mode):
+                raise PathError(f"{rel!r} is a folder; give the path of a file")
+            temporary = f".{name[:100]}.{secrets.token_hex(6)}.tmp"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _QUIET
+            fd = os.open(temporary, flags, 0o666, dir_fd=folder)
+            try:
+                self._fill(fd, data, before)
+                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=folder)
+                raise
+            finally:
+                os.close(fd)
+            os.fsync(folder)
+
+    def append(self, rel: str, data: bytes) -> None:
+        """To the end of a file; made if it is missing."""
+        with self._parent(rel, make=True) as (folder, name):
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | _QUIET
+            fd = os.open(name, flags, 0o666, dir_fd=folder)
+            try:
+                _check_regular(fd, rel)
+                self._fill(fd, data, os.fstat(fd))
+            finally:
+                os.close(fd)
+
+    def make_dirs(self, rel: str) -> None:
+        """The folder and those above it, where they are missing."""
+        os.close(self._folder(self._relative(rel), rel, make=True))
+
+    def move(self, source: str, destination: str) -> None:
+        """To a new name, which must be free. Folders on the way are made."""
+        with self._parent(source) as (old, old_name), self._parent(destination, make=True) as (new, new_name):
+            if not _lstat(old, old_name):
+                raise PathError(f"{source!r} does not exist; call list_files to see what is there")
+            if _lstat(new, new_name):
+                raise PathError(f"{destination!r} exists already; choose another name or delete it first")
+            os.rename(old_name, new_name, src_dir_fd=old, dst_dir_fd=new)
+
+    def delete(self, rel: str) -> None:
+        """A file, a link (not what it points to), or a folder with all that is in it."""
+        with self._parent(rel) as (folder, name):
+            found = _lstat(folder, name)
+            if not found:
+                raise PathError(f"{rel!r} does not exist; call list_files to see what is there")
+            if stat.S_ISDIR(found.st_mode):
+                _sweep(folder, name)
+            else:
+                os.unlink(name, dir_fd=folder)
+
+    # --- one way in ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _regular(self, rel: str, flags: int) -> Generator[int]:
+        fd = self._open(rel, flags)
+        try:
+            _check_regular(fd, rel)
+            place = self._place_of(fd)
+            if os.path.basename(place).startswith(".env"):
+                raise _secret(rel)
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def _parent(self, rel: str, make: bool = False) -> Generator[tuple[int, str]]:
+        """The folder of a name, and the name. System errors inside become instructions."""
+        head, _, name = self._relative(rel).rpartition("/")
+        if name in ("", ".", ".."):
+            raise PathError(f"{rel!r} is not the name of a file; use a path inside the workspace such as 'notes.md'")
+        folder = self._folder(head, rel, make)
+        try:
+            if f"{self._place_of(folder)}/{name}/".lstrip("/").startswith(".git/"):
+                raise PathError(f"{rel!r} belongs to git and is read-only; use another path")
+            if name.startswith(".env"):
+                raise _secret(rel)
+            yield folder, name
+        except OSError as failure:
+            raise _instruction(failure, rel) from failure
+        finally:
+            os.close(folder)
+
+    def _folder(self, head: str, rel: str, make: bool) -> int:
+        parts = head.split("/") if head not in ("", ".") else []
+        above = os.dup(self._fd)
+        for depth, part in enumerate(parts, 1):
+            path = "/".join(parts[:depth])
+            try:
+                below = self._try_open(path, os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError as missing:
+                try:
+                    if not make:
+                        raise _instruction(missing, rel) from missing
+                    with suppress(FileExistsError):
+                        os.mkdir(part, 0o777, dir_fd=above)
+                    below = self._try_open(path, os.O_RDONLY | os.O_DIRECTORY)
+                    if self._owner:
+                        os.fchown(below, *self._owner)
+                except OSError as failure:
+                    raise _instruction(failure, rel) from failure
+                finally:
+                    os.close(above)
+            except OSError as failure:
+                os.close(above)
+                raise _instruction(failure, rel) from failure
+            else:
+                os.close(above)
+            above = below
+        return above
+
+    def _open(self, rel: str, flags: int) -> int:
+        try:
+            return self._try_open(self._relative(rel) or ".", flags)
+        except OSError as failure:
+            raise _instruction(failure, rel) from failure
+
+    def _try_open(self, path: str, flags: int) -> int:
+        resolve = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_MAGICLINKS
+        for _ in range(_RETRIES):
+            try:
+                return kernel.open_at(self._fd, path, flags | _QUIET if flags != _O_PATH else flags, resolve)
+            except OSError as failure:
+                if failure.errno in (errno.ENOSYS, errno.EPERM):  # before Linux 5.6, or refused by a filter
+                    return _open_step_by_step(self._fd, path, flags)
+                if failure.errno != errno.EAGAIN:
+                    raise
+        raise OSError(errno.EAGAIN, "it is being moved at this moment")
+
+    def _relative(self, rel: str) -> str:
+        if "\0" in rel:
+            raise PathError(f"{rel!r} holds a NUL character; use an ordinary path inside the workspace")
+        for prefix in (f"{self.path}/", f"{self.path}"):
+            if rel.startswith(prefix) and (prefix.endswith("/") or rel == prefix):
+                return rel[len(prefix) :].strip("/")
+        if rel.startswith("/"):
+            raise _outside(rel)
+        return rel.rstrip("/")
+
+    def _place_of(self, fd: int) -> str:
+        """Where an opened file really is, below the root; what the kernel says after all links."""
+        try:
+            real = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:  # no /proc: links were not followed there
+            return ""
+        return real[len(str(self.path)) :].strip("/") if real.startswith(str(self.path)) else ""
+
+    def _fill(self, fd: int, data: bytes, like: os.stat_result | None) -> None:
+        if like and stat.S_ISREG(like.st_mode):
+            os.fchmod(fd, stat.S_IMODE(like.st_mode) & 0o777)
+        if self._owner:
+            os.fchown(fd, *self._owner)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+
+
+def _open_step_by_step(root: int, path: str, flags: int) -> int:
+    """Without openat2: no link is followed, `..` is refused."""
+    current = os.dup(root)
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        os.close(current)
+        raise OSError(errno.EXDEV, "leaves the folder", path)
+    for number, part in enumerate(parts, 1):
+        wanted = (flags | _QUIET) if number == len(parts) else os.O_RDONLY | os.O_DIRECTORY | _QUIET
+        try:
+            deeper = os.open(part, wanted | os.O_NOFOLLOW, dir_fd=current)
+        finally:
+            os.close(current)
+        current = deeper
+    return current
+
+
+def _check_regular(fd: int, rel: str) -> None:
+    found = os.fstat(fd)
+    if stat.S_ISDIR(found.st_mode):
+        raise PathError(f"{rel!r} is a folder; call list_files with it, or give the path of a file in it")
+    if not stat.S_ISREG(found.st_mode):
+        raise PathError(f"{rel!r} is not a regular file; use another path")
+    if found.st_nlink != 1:  # a second name may lie anywhere, with anything in it
+        raise PathError(f"{rel!r} is a hard link to a file with another name; copy it in the sandbox and use the copy")
+
+
+def _lstat(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _walk(folder: int, prefix: str, depth: int, max_entries: int, found: list[Entry]) -> None:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if len(found) >= max_entries:
+                return
+            with suppress(OSError):  # gone meanwhile
+                seen = entry.stat(follow_symlinks=False)
+                found.append(Entry(prefix + entry.name, _kind(seen.st_mode), seen.st_size, seen.st_mtime))
+                if stat.S_ISDIR(seen.st_mode) and depth > 1:
+                    below = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | _QUIET, dir_fd=folder)
+                    try:
+                        _walk(below, f"{prefix}{entry.name}/", depth - 1, max_entries, found)
+                    finally:
+                        os.close(below)
+
+
+def _kind(mode: int) -> Kind:
+    if stat.S_ISREG(mode):
+        return "file"
+    return "dir" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "other"
+
+
+def _sweep(folder: int, name: str) -> None:
+    """Removes a tree of any depth with a bounded number of open folders: what lies too deep is first moved up."""
+    waiting = [name]
+    budget = _MAX_DELETED
+    while waiting:
+        top = waiting[-1]
+        deep: list[str] = []
+        budget = _empty(folder, folder, top, _SWEEP_DEPTH, deep, budget)
+        if deep:
+            waiting += deep
+        else:
+            os.rmdir(top, dir_fd=folder)
+            waiting.pop()
+
+
+def _empty(base: int, parent: int, name: str, depth: int, deep: list[str], budget: int) -> int:
+    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | _QUIET, dir_fd=parent)
+    try:
+        with os.scandir(folder) as found:
+            entries = list(found)
+        budget -= len(entries)
+        if budget < 0:
+            raise OSError(errno.EFBIG, f"more than {_MAX_DELETED} files")
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=folder)
+            elif depth > 1:
+                budget = _empty(base, folder, entry.name, depth - 1, deep, budget)
+                with suppress(OSError):  # not empty while something below waits at the top
+                    os.rmdir(entry.name, dir_fd=folder)
+            else:
+                moved = f".{secrets.token_hex(8)}.deleted"
+                os.rename(entry.name, moved, src_dir_fd=folder, dst_dir_fd=base)
+                deep.append(moved)
+    finally:
+        os.close(folder)
+    return budget
+
+
+def _outside(rel: str) -> PathError:
+    return PathError(f"{rel!r} leaves the workspace; use a path inside it, relative to it")
+
+
+def _secret(rel: str) -> PathError:
+    return PathError(f"{rel!r} may hold secrets and is kept from models and programs; use another file")
+
+
+def _instruction(failure: OSError, rel: str) -> PathError:
+    if failure.errno in (errno.EXDEV, errno.ELOOP):
+        return _outside(rel)
+    if failure.errno == errno.ENOENT:
+        return PathError(f"{rel!r} does not exist; call list_files to see what is there")
+    if failure.errno == errno.ENOTDIR:
+        return PathError(f"{rel!r} goes through something that is not a folder; call list_files to see what is there")
+    if failure.errno == errno.EISDIR:
+        return PathError(f"{rel!r} is a folder; give the path of a file")
+    if failure.errno == errno.ENXIO:
+        return PathError(f"{rel!r} is not a regular file; use another path")
+    if failure.errno == errno.ENAMETOOLONG:
+        return PathError(f"the path {rel[:60]!r}... is too long; use a shorter one")
+    return PathError(f"{rel!r} cannot be used: {failure.strerror}; use another path")

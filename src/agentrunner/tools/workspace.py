@@ -1,0 +1,83 @@
+"""The folders that file tools reach: the workspace, and read-only the whole results under `@output/`. Paths are
+confined by the sandbox's `Root`, never by looking at their text."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from agentrunner.sandbox.paths import Root
+from agentrunner.tools.output import PREFIX
+from agentrunner.tools.typed import ToolError
+from agentrunner.types import Artifact
+
+CHUNK_BYTES = 1 << 20
+MAX_ARTIFACTS = 50  # of one call: more is a data set, and list_files shows it
+
+
+class Workspace:
+    """`root` may be changed; `outputs` is a folder of saved results, made when the first one is saved."""
+
+    def __init__(self, workspace: Path, outputs: Path) -> None:
+        self.root = Root(workspace)
+        self._outputs = outputs
+        self._output_root: Root | None = None
+
+    def readable(self, path: str) -> tuple[Root, str]:
+        """The root and the path in it."""
+        if not _is_output(path):
+            return self.root, path
+        if self._output_root is None and self._outputs.is_dir():
+            self._output_root = Root(self._outputs)
+        if self._output_root is None:
+            raise ToolError("No result has been saved under @output/ yet.")
+        return self._output_root, path[len(PREFIX) :] or "."
+
+    def writable(self, path: str) -> str:
+        if _is_output(path):
+            raise ToolError("@output/ holds saved results and can only be read. Give a path in the workspace.")
+        return path
+
+    def artifact(self, path: str) -> Artifact:
+        """Size and hash of a file of the workspace."""
+        digest, size = hashlib.sha256(), 0
+        for chunk in chunks(self.root, path):
+            digest.update(chunk)
+            size += len(chunk)
+        return Artifact(path.removeprefix("./"), size, digest.hexdigest())
+
+    def snapshot(self) -> dict[str, tuple[int, float]]:
+        """Size and time of each file at the top of the workspace: enough to see what a program left there."""
+        return {entry.path: (entry.bytes, entry.mtime) for entry in self.root.entries(".") if entry.kind == "file"}
+
+    def changed_since(self, before: dict[str, tuple[int, float]], also: tuple[str, ...] = ()) -> tuple[Artifact, ...]:
+        """The files that are new or other than `before`, and those named."""
+        now = self.snapshot()
+        changed = [path for path, state in now.items() if before.get(path) != state]
+        named = [path for path in also if self.root.exists(path)]
+        return tuple(self.artifact(path) for path in list(dict.fromkeys([*named, *sorted(changed)]))[:MAX_ARTIFACTS])
+
+
+def _is_output(path: str) -> bool:
+    return path.startswith(PREFIX) or path == PREFIX.rstrip("/")
+
+
+def chunks(root: Root, path: str) -> Iterator[bytes]:
+    """The bytes of a file, piece by piece."""
+    offset = 0
+    while chunk := root.read(path, offset=offset, max_bytes=CHUNK_BYTES):
+        yield chunk
+        offset += len(chunk)
+
+
+def text_parts(root: Root, path: str, encoding: str) -> Iterator[str]:
+    """The text of a file, piece by piece, with line feeds as line ends. Bytes that are no text become U+FFFD."""
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    held = ""
+    for chunk in chunks(root, path):
+        text = held + decoder.decode(chunk)
+        held = "\r" if text.endswith("\r") else ""  # its line feed may be in the next piece
+        yield text.removesuffix(held).replace("\r\n", "\n")
+    yield held + decoder.decode(b"", final=True)
