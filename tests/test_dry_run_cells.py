@@ -1,10 +1,13 @@
-"""The packaged rehearsal on all sorts of tables: its code really runs, and its findings are computed again from the values
-that were written into the table, without pandas."""
+"""The packaged rehearsal on all sorts of tables: its code really runs, and its findings are computed again.
+
+That is done without pandas, from the values that were written into the table.
+"""
 
 import asyncio
 import csv
 import json
 import math
+import os
 import random
 import statistics
 import struct
@@ -13,7 +16,6 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -208,10 +210,10 @@ TABLES: dict[str, tuple[list[Row], str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def on_penguins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+def on_penguins(tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
     folder = tmp_path_factory.mktemp("penguins")
     (folder / "penguins.csv").write_bytes(PENGUINS.read_bytes())
-    yield Rehearsal(folder, "penguins.csv").play()
+    return Rehearsal(folder, "penguins.csv").play()
 
 
 def rehearse(folder: Path, text: str | bytes, name: str = "table.csv", encoding: str = "utf-8") -> Rehearsal:
@@ -342,7 +344,7 @@ def test_every_cell_finds_its_way_in_a_new_interpreter(tmp_path: Path, on_pengui
         ("header.csv", b"a,b,c\n", "no rows"),
         ("empty.csv", b"", "it is empty"),
         ("noise.csv", bytes(range(256)) * 20, "it is not text"),
-        ("letter.txt", b"Dear all,\nthis is a letter, not a table.\nYours, me\n", "text without columns"),
+        ("letter.txt", b"Dear all,\nthis is a letter.\nIt has no columns.\nMe\n", "text without columns"),
     ],
 )
 def test_what_is_no_table_is_called_so(tmp_path: Path, name: str, content: bytes, says: str) -> None:
@@ -363,8 +365,6 @@ def test_without_a_file_the_newest_table_is_taken(tmp_path: Path) -> None:
     (tmp_path / "old.csv").write_text("a,b\n1,2\n2,3\n")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / 'it\'s "new".csv').write_text(text_of(flags()))
-    import os
-
     os.utime(tmp_path / "old.csv", (1, 1))
     done = Rehearsal(tmp_path, "").play()
     assert 'it\'s "new".csv has 80 rows' in done.answer

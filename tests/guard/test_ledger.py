@@ -10,7 +10,7 @@ class Flat:
     """Two dollars per million tokens in, ten out."""
 
     def worst(self, input_tokens: int) -> tuple[float, float]:
-        return 2e-6, 10e-6
+        return 2.0, 10.0
 
     def cost(self, usage: Usage) -> float:
         return usage.input_tokens * 2e-6 + usage.output_tokens * 10e-6

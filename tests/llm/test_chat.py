@@ -186,6 +186,26 @@ def test_stream_options_are_left_out_where_they_are_refused() -> None:
     assert [completion.usage for completion in completions] == [None, None]
 
 
+@pytest.mark.parametrize("protocol", ["tools", "json"])
+def test_where_roles_must_alternate_the_users_messages_are_joined_to_what_is_before_them(protocol: Any) -> None:
+    refusal = error(400, "After the optional system message, conversation roles must alternate user/assistant")
+    talk = Talk(Message("system", "s"), Message("user", "one"), Message("user", "two"))
+    with Endpoint([refusal, call("python", DEEP, code="1"), text("done")]) as endpoint:
+        one = model(endpoint.base_url, protocol=protocol)
+
+        async def run() -> None:
+            talk.add(await one.complete(request(talk, trailing="left: 2"), None), "ok")
+            await one.complete(request(talk, trailing="left: 1"), None)
+            await one.aclose()
+
+        asyncio.run(run())
+        messages = endpoint.requests[-1].json["messages"]
+    roles = ["system", "user", "assistant", "tool" if protocol == "tools" else "user"]
+    assert [message["role"] for message in messages] == roles
+    assert messages[1]["content"] == "one\n\ntwo"
+    assert messages[3]["content"].endswith("ok\n\nleft: 1")
+
+
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 
 
@@ -230,7 +250,7 @@ def test_without_any_response_format_the_schema_is_left_out() -> None:
         (error(400, "prompt is too long: 250000 tokens > 200000 maximum"), "overflow"),
         (error(400, "Input contains too many tokens for the context window"), "overflow"),
         (error(500, "the request exceeds the available context size"), "overflow"),
-        (error(400, "messages must alternate"), "refused"),
+        (error(400, "no"), "refused"),
     ],
 )
 def test_statuses_are_sorted_by_what_can_be_done(answer: Answer, kind: str, stream: bool) -> None:

@@ -36,11 +36,13 @@ def test_these_words_mean_no_tools(status: int, said: str) -> None:
     ("said", "expected"),
     [
         (
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            "Unsupported parameter: 'max_tokens' is not supported here. Use 'max_completion_tokens' instead.",
             {"cap": "max_completion_tokens"},
         ),
         ("max_tokens is too large: 9000. This model supports at most 4096 completion tokens.", {"cap_max": "4096"}),
         ("Unknown parameter: 'stream_options'.", {"stream": "plain"}),
+        ("Conversation roles must alternate user/assistant/user/assistant/...", {"roles": "merged"}),
+        ("Unexpected role 'user' after role 'tool'", {"roles": "merged"}),
         ("Streaming is not supported for this model", {"stream": "off"}),
         ("Tools are not supported in streaming mode", {"stream": "off"}),
         ("Invalid schema for response_format 'answer'", {"schema": "object"}),

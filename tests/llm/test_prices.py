@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,27 @@ def test_the_table_is_small_dated_and_names_its_source() -> None:
     assert table["source"].startswith("genai-prices ")
     assert "MIT" in table["licence"]
     assert len(table_date()) == 10
+
+
+@pytest.mark.parametrize("maker", ["openai", "anthropic", "x-ai", "mistral"])
+@pytest.mark.parametrize("tokens", [10_000, 300_000])
+def test_the_table_says_what_its_source_says(maker: str, tokens: int) -> None:
+    source = json.loads(TABLE.read_text())["source"].split(",")[0]
+    genai_prices = pytest.importorskip("genai_prices", reason="the source of the table is not installed")
+    if source != (installed := f"genai-prices {version('genai-prices')}"):
+        pytest.skip(f"the table is made from {source}, installed is {installed}")
+    (provider,) = [one for one in genai_prices.data_snapshot.get_snapshot().providers if one.id == maker]
+    usage = genai_prices.Usage(input_tokens=tokens, cache_read_tokens=tokens // 2, output_tokens=1_000)
+    compared = 0
+    for info in provider.models:
+        mine = price_of(info.id)
+        whole = isinstance(info.prices, genai_prices.types.ModelPrice) and mine is not None
+        if not whole or not {"cache_read_mtok", "output_mtok"} <= vars(info.prices).keys():
+            continue
+        theirs = float(genai_prices.calc_price(usage, info.id, provider_id=maker).total_price)
+        rates = mine.at(tokens)
+        # Where writing to the cache has a price, it is taken for every token that was not read from it.
+        written = tokens / 2 * (rates.uncached_usd_per_mtok - rates.input_usd_per_mtok) / 1e6
+        assert mine.cost(Usage(tokens, tokens // 2, 1_000)) == pytest.approx(theirs + written), info.id
+        compared += 1
+    assert compared >= 5

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from agentrunner.sanitise import clean
 
 JOINERS = "\u200c\u200d"  # needed by scripts and emoji
-VISIBLE_FORMATS = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"  # drawn signs
+VISIBLE_FORMATS = (
+    "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"  # drawn signs
+)
 ALPHABET = st.characters() | st.sampled_from("\x1b\x9b\x9d\x07[];0m\\\u202e\u2066\u200f\r\n\t\ud800\U000e0041")
 
 

@@ -96,7 +96,7 @@ def test_no_text_breaks_the_reader_and_its_form_is_stable(text: str) -> None:
 def test_urls_are_found_where_texts_put_them() -> None:
     text = (
         "See https://a.example/one, (https://b.example/two) and [three](https://c.example/three). "
-        "<https://d.example/four> \"https://e.example/five\" https://f.example/wiki/X_(y) HTTPS://G.example ."
+        '<https://d.example/four> "https://e.example/five" https://f.example/wiki/X_(y) HTTPS://G.example .'
     )
     found = urls_in(text)
     assert {
@@ -129,7 +129,8 @@ def test_an_address_that_is_not_public_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["8.8.8.8", "93.184.216.34", "1.1.1.1", "192.0.1.1", "2606:4700::1111", "2a00:1450::1", "64:ff9b::808:808"]
+    "address",
+    ["8.8.8.8", "93.184.216.34", "1.1.1.1", "192.0.1.1", "2606:4700::1111", "2a00:1450::1", "64:ff9b::808:808"],
 )
 def test_a_public_address_is_let_through(address: str) -> None:
     assert why_not_public(ipaddress.ip_address(address)) == ""

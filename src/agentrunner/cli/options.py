@@ -21,7 +21,7 @@ def with_settings(command: str) -> Callable[[Callable[..., int]], Callable[..., 
                 inspect.Parameter.KEYWORD_ONLY,
                 default=None,
                 annotation=Annotated[
-                    option.type,
+                    _as_read(option.type),
                     typer.Option(
                         *option.flags,
                         help=option.help,
@@ -43,6 +43,11 @@ def with_settings(command: str) -> Callable[[Callable[..., int]], Callable[..., 
         return wrapper
 
     return decorate
+
+
+def _as_read(kind: Any) -> Any:
+    """Numbers arrive as text: the settings know better than the parser what to say about a wrong one."""
+    return str | None if kind in (int | None, float | None) else kind
 
 
 def given(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Rates(Protocol):
     """Prices of one model."""
 
     def worst(self, input_tokens: int) -> tuple[float, float]:
-        """US dollars per token of input and of output at the highest rate that a prompt of this size can meet."""
+        """US dollars per million tokens of input and of output, the highest that a prompt of this size can meet."""
         ...
 
     def cost(self, usage: Usage) -> float: ...
@@ -78,7 +78,7 @@ class Ledger:
         if not wrap_up and budget.steps is not None and self.steps >= budget.steps:
             return Exhausted("budget_steps", f"all {budget.steps} steps are used")
         bound = self.input_bound(conversation, prefix_bytes) + trailing_bytes + MESSAGE_TOKENS
-        in_rate, out_rate = self.rates.worst(bound) if self.rates else (0.0, 0.0)
+        in_rate, out_rate = self._worst_rates(bound)
         if budget.tokens is not None:
             room = budget.tokens - self.tokens_booked() - bound - (0 if wrap_up else self._wrap_up_tokens())
             if room < min(MIN_OUTPUT_TOKENS, cap):
@@ -182,13 +182,18 @@ class Ledger:
         reserved = sum(r.input_tokens + r.output_tokens for r in self._open.values())
         return self.usage.input_tokens + self.usage.output_tokens + self.unsettled_tokens + reserved
 
+    def _worst_rates(self, input_tokens: int) -> tuple[float, float]:
+        """US dollars per token of input and of output."""
+        in_rate, out_rate = self.rates.worst(input_tokens) if self.rates else (0.0, 0.0)
+        return in_rate / 1e6, out_rate / 1e6
+
     def _wrap_up_tokens(self) -> int:
         """Held back for the last words, unless that is more than a quarter of the whole."""
         need = WRAP_UP_INPUT_BYTES + WRAP_UP_OUTPUT_TOKENS
         return need if self.budget.tokens is None or need * 4 <= self.budget.tokens else 0
 
     def _wrap_up_usd(self) -> float:
-        in_rate, out_rate = self.rates.worst(WRAP_UP_INPUT_BYTES) if self.rates else (0.0, 0.0)
+        in_rate, out_rate = self._worst_rates(WRAP_UP_INPUT_BYTES)
         need = WRAP_UP_INPUT_BYTES * in_rate + WRAP_UP_OUTPUT_TOKENS * out_rate
         return need if self.budget.usd is None or need * 4 <= self.budget.usd else 0.0
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from agentrunner.llm import reading, wire
-from agentrunner.llm.model import Assembly, Dialect, EndpointModel, Shape
+from agentrunner.llm.dialect import Assembly, Dialect, Shape
+from agentrunner.llm.model import EndpointModel
 from agentrunner.llm.reading import Protocol
 from agentrunner.llm.streams import Accumulator
 from agentrunner.types import JSON, Completion, Message, ToolSpec
@@ -38,6 +39,8 @@ class ChatDialect:
             described = {"name": "answer", "schema": schema, "strict": wire.is_strict(schema)}
             whole = {"type": "json_schema", "json_schema": described}
             options["response_format"] = whole if shape.schema == "schema" else {"type": "json_object"}
+        if shape.merged:
+            messages, trailing = wire.merged(messages, trailing), b""
         return wire.joined(b'"messages":', shape.model, messages, tools, trailing, options)
 
     def assembly(self) -> Assembly:

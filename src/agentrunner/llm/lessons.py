@@ -12,8 +12,8 @@ from agentrunner.errors import ModelError
 
 Learned = dict[str, str]
 """protocol: "json". cap: the field of the output cap, and cap_max: its largest value. stream: "plain" without
-stream_options, "off" without streaming. schema: "object" or "none".
-include: "none" where reasoning cannot be asked for. Safe to store and to give back later."""
+stream_options, "off" without streaming. schema: "object" or "none". include: "none" where reasoning cannot be had.
+roles: "merged" where they must alternate. Safe to store and to give back later."""
 
 MIN_OUTPUT_TOKENS = 256
 """An answer shorter than this is of no use; below it, the prompt is too long and has to be compacted."""
@@ -29,6 +29,7 @@ _REFUSAL = re.compile(
     r"|cannot be used|isn't supported|must not|disabled",
     re.IGNORECASE,
 )
+_ALTERNATE = re.compile(r"roles?\b.{0,40}\balternat|unexpected role 'user'|after role '?tool|expected last role", re.I)
 _CAP_MAX = re.compile(r"(?:at most|maximum (?:value )?(?:is|of)|less than or equal to|<=)\s*`?(\d{2,9})", re.IGNORECASE)
 _WINDOW = re.compile(r"maximum context length (?:is|of) (\d+)", re.IGNORECASE)
 _PROMPT = re.compile(
@@ -42,6 +43,8 @@ def lesson(error: ModelError, sent: Mapping[str, str], learned: Mapping[str, str
     refused request: cap (the field), protocol (if it may still change), stream, schema."""
     said = error.message
     no_tools = sent.get("protocol") == "auto" and _NO_TOOLS.search(said) and _REFUSAL.search(said)
+    if error.status in (400, 422, 500) and "roles" not in learned and _ALTERNATE.search(said):
+        return {"roles": "merged"}
     if error.status in (500, 501) and no_tools:
         # llama.cpp without its template engine; it refuses before it generates anything.
         return {"protocol": "json"}

@@ -10,12 +10,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol, cast
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, cast
 
 from agentrunner.errors import ModelError
 from agentrunner.llm import failures
 from agentrunner.llm.client import Connection, target_of
+from agentrunner.llm.dialect import Dialect, Shape
 from agentrunner.llm.lessons import Learned, lesson, room
 from agentrunner.llm.reading import Protocol as Wire
 from agentrunner.llm.wire import Transcripts, encode
@@ -32,60 +33,6 @@ BYTES_PER_TOKEN = 8
 SLACK_BYTES = 65_536
 DRAIN_S = 0.5
 """For the end of a stream after [DONE], so that the connection can be used again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The form of one request: what the endpoint is known to want, and this request's cap."""
-
-    model: str
-    protocol: Wire
-    cap_field: str
-    cap: int
-    stream: Literal["", "plain", "options"]
-    schema: Literal["", "schema", "object", "none"]
-    temperature: float | None
-    include: bool
-    """Whether to ask for reasoning in a form that can be sent back."""
-
-    @property
-    def sent(self) -> dict[str, str]:
-        return {"cap": self.cap_field, "stream": self.stream, "schema": self.schema}
-
-
-class Assembly(Protocol):
-    """Puts the events of a stream together."""
-
-    said_bytes: int
-
-    @property
-    def finished(self) -> bool: ...
-    def add(self, chunk: JSON) -> str: ...
-    def result(self) -> JSON: ...
-
-
-class Dialect(Protocol):
-    """How one API words requests and answers."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def azure_version(self) -> str:
-        """Of Azure's dated API, when the user names none."""
-        ...
-
-    @property
-    def azure_deployments(self) -> bool:
-        """Whether Azure's dated API has the deployment in the path."""
-        ...
-
-    def cap_field(self, openai: bool) -> str: ...
-    def encode(self, message: Message, protocol: Wire) -> bytes: ...
-    def tools(self, tools: Sequence[ToolSpec], texts: Mapping[str, str]) -> list[JSON]: ...
-    def body(self, shape: Shape, messages: bytearray, tools: bytes, schema: JSON | None, trailing: bytes) -> bytes: ...
-    def assembly(self) -> Assembly: ...
-    def malformed(self, data: JSON) -> bool: ...
-    def read(self, data: JSON, protocol: Wire, tools: Sequence[ToolSpec]) -> Completion: ...
 
 
 class EndpointModel:
@@ -236,6 +183,7 @@ class EndpointModel:
             schema=cast("Any", schema),
             temperature=self._temperature,
             include=self._learned.get("include") != "none",
+            merged=self._learned.get("roles") == "merged",
         )
 
     def _body(self, request: Request, shape: Shape) -> bytes:

@@ -43,7 +43,7 @@ class Price:
         """US dollars, never less than what is billed for this usage at these prices."""
         price = self.at(usage.input_tokens)
         cached = price.input_usd_per_mtok if price.cached_usd_per_mtok is None else price.cached_usd_per_mtok
-        fresh = usage.input_tokens - usage.cached_tokens
+        fresh = max(0, usage.input_tokens - usage.cached_tokens)
         return (
             fresh * price.uncached_usd_per_mtok
             + usage.cached_tokens * cached

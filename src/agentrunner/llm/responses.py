@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from agentrunner.llm import reading, wire
-from agentrunner.llm.model import Assembly, Dialect, EndpointModel, Shape
+from agentrunner.llm.dialect import Assembly, Dialect, Shape
+from agentrunner.llm.model import EndpointModel
 from agentrunner.llm.reading import Protocol
 from agentrunner.llm.wire import RESPONSES_OUTPUT, encode
 from agentrunner.types import JSON, Completion, Message, ToolSpec

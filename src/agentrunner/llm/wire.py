@@ -86,6 +86,18 @@ def joined(field: bytes, model: str, messages: bytearray, tools: bytes, trailing
     )
 
 
+def merged(messages: bytearray, trailing: bytes) -> bytearray:
+    """The messages with each of a user's that follows another, or a tool's, added to that one: some chat templates
+    insist on roles that alternate. This reads everything again, at each request; few endpoints need it."""
+    kept: list[JSON] = []
+    for message in json.loads(b"[" + b",".join(filter(None, (messages, trailing))) + b"]"):
+        if message["role"] == "user" and kept and kept[-1]["role"] in ("user", "tool"):
+            kept[-1]["content"] = f"{kept[-1]['content']}\n\n{message['content']}"
+        else:
+            kept.append(message)
+    return bytearray(encode(kept)[1:-1])
+
+
 class Transcripts:
     """The encoded messages of conversations, joined by commas, kept up by appending."""
 

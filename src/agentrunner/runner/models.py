@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agentrunner.errors import UsageError
@@ -83,7 +83,8 @@ def context_tokens(settings: "Settings") -> int:
 
 def open_model(settings: "Settings", session: Session, past: Sequence[Event], *, stream: bool) -> Model:
     if scripted(settings):
-        from agentrunner.llm.scripted import ScriptedModel, load_script
+        from agentrunner.llm.script_format import load_script
+        from agentrunner.llm.scripted import ScriptedModel
 
         path = Path(settings.script) if settings.script else PACKAGED_SCRIPT
         model = ScriptedModel(
@@ -91,7 +92,10 @@ def open_model(settings: "Settings", session: Session, past: Sequence[Event], *,
         )
         model.replay(past)
         return model
-    arguments = {
+    arguments: dict[str, Any] = {
+        "protocol": session.protocol,
+        "json_instructions": session.render("json_protocol", tools=session.tools),
+        "stream": stream,
         "base_url": settings.base_url,
         "api_key": settings.api_key.get_secret_value() if settings.api_key else None,
         "texts": thoughts_texts(session.prompts),
@@ -101,13 +105,10 @@ def open_model(settings: "Settings", session: Session, past: Sequence[Event], *,
     if settings.api == "responses":
         from agentrunner.llm.responses import ResponsesModel
 
-        return ResponsesModel(settings.model, stream=stream, **arguments)
+        return ResponsesModel(settings.model, **arguments)
     from agentrunner.llm.chat import ChatModel
 
-    instructions = session.render("json_protocol", tools=session.tools)
-    return ChatModel(
-        settings.model, protocol=session.protocol, json_instructions=instructions, stream=stream, **arguments
-    )
+    return ChatModel(settings.model, **arguments)
 
 
 def thoughts_texts(prompts: Mapping[str, str]) -> dict[str, str]:

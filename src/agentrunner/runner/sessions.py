@@ -59,13 +59,13 @@ async def start(goal: str, settings: "Settings", outlet: Outlet, control: Contro
     schema = _output_schema(settings)
     prompts = load_prompts(settings.prompts)
     files = read_files(settings.file)
+    _check_pandas(settings, [name for name, _ in files])
     workspace = check_workspace(settings.workspace)
-    _check_pandas(settings, [name for name, _ in files], workspace)
     with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
         session_id = new_session_id()
         with SessionLock(settings.home, session_id):
             sandbox, notes = open_sandbox_for(settings, workspace)
-            _check_verify(settings, sandbox)
+            _check_sandbox_use(settings, sandbox, notes)
             session = Session(
                 id=session_id,
                 goal=goal,
@@ -278,19 +278,26 @@ def _output_schema(settings: "Settings") -> JSON | None:
     return schema
 
 
-def _check_pandas(settings: "Settings", files: Sequence[str], workspace: Path) -> None:
+def _rehearses(settings: "Settings") -> bool:
+    """Whether the packaged script answers."""
+    return settings.dry_run and settings.script is None
+
+
+def _check_pandas(settings: "Settings", files: Sequence[str]) -> None:
     """The packaged script analyses tables with pandas: say so now rather than in the middle of the run."""
-    if not settings.dry_run or settings.script is not None or importlib.util.find_spec("pandas") is not None:
+    if not _rehearses(settings) or importlib.util.find_spec("pandas") is not None:
         return
-    table = next(iter(files), "") or table_in(workspace)
+    table = next(iter(files), "") or table_in(settings.workspace)
     if table:
         hint = "pip install 'agentrunner[data]'"
         raise UsageError(f"--dry-run would analyse the table {table!r}, and pandas is not installed", hint)
 
 
-def _check_verify(settings: "Settings", sandbox: "Sandbox | None") -> None:
-    if settings.verify and sandbox is None:
-        raise UsageError("--verify runs in the sandbox, and there is none here", "see agent doctor")
+def _check_sandbox_use(settings: "Settings", sandbox: "Sandbox | None", notes: Sequence[str]) -> None:
+    """What cannot do without a sandbox is said before it begins."""
+    user = "--verify" if settings.verify else "--dry-run without a script" if _rehearses(settings) else ""
+    if user and sandbox is None:
+        raise UsageError(f"{user} runs code in the sandbox, and there is none here: {'; '.join(notes)}")
 
 
 def _say_other_tools(then: Sequence[ToolSpec], now: Sequence[ToolSpec]) -> None:

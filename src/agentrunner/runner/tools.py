@@ -41,5 +41,7 @@ def open_tools(
 
 def table_in(workspace: Path) -> str:
     """The newest table at the top of the workspace, empty when there is none."""
+    if not workspace.is_dir():
+        return ""
     tables = [path for path in workspace.iterdir() if path.suffix.lower() in TABLES and path.is_file()]
     return max(tables, key=lambda path: path.stat().st_mtime).name if tables else ""

@@ -67,7 +67,7 @@ class Sandbox:
     def close(self) -> None:
         """The same at once, for the end of the process: waits for nobody's consent and needs no event loop."""
         self._closed = True
-        for child in list(self._children):
+        for child in self._children:
             child.end_now()
         self._children.clear()
         self._wall.discard()
@@ -75,7 +75,12 @@ class Sandbox:
     async def _launch(self, argv: Sequence[str], stdin: bytes, keep: Sequence[int] = ()) -> Child:
         if self._closed:
             raise SandboxError("the sandbox is closed")
-        child = await asyncio.to_thread(launch, self._wall, argv, stdin=stdin, keep=keep)
+        starting = asyncio.create_task(asyncio.to_thread(launch, self._wall, argv, stdin=stdin, keep=keep))
+        try:
+            child = await asyncio.shield(starting)
+        except asyncio.CancelledError:  # it is being started all the same
+            (await starting).discard()
+            raise
         self._children.add(child)
         return child
 

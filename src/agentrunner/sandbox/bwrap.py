@@ -5,6 +5,7 @@ Only `/usr/bin/bwrap` is ever used: one found on a search path could come from t
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from .plan import Step
-from .watch import descendants
 
 PATH = "/usr/bin/bwrap"
 _PRLIMIT = "/usr/bin/prlimit"
@@ -41,9 +41,15 @@ def version() -> tuple[int, ...]:
     return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
 
 
-def first_process(pid: int) -> int:
-    """Process 1 of the namespace that the bubblewrap `pid` made; 0 when there is none (yet)."""
-    return next(iter(descendants(pid)), 0)
+def first_process(status_fd: int) -> int:
+    """Process 1 of the new namespace, as bubblewrap reports it a moment after its start; 0 when it failed before."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(status_fd, 1)
+        if not byte:
+            return 0
+        line += byte
+    return int(json.loads(line).get("child-pid", 0))
 
 
 def command(

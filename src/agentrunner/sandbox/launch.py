@@ -58,44 +58,57 @@ class Child:
     """A started program. Its descriptors belong to whoever holds this."""
 
     process: subprocess.Popen[bytes]
+    handle: int
+    """On that process: readable when it has ended, and never another one of the same number."""
     stdout: int
     stderr: int
     status: int
-    lifeline: int
+    lifeline: int = -1
+    """Closing it makes our own guard end everything."""
+    first: int = -1
+    """bubblewrap has no such guard: this is a handle on process 1 of its namespace."""
 
     def end(self) -> None:
-        """Begins to end it: when its process is gone, nothing of it is left."""
-        if self.process.returncode is not None:
-            return
+        """Begins to end it."""
         if self.lifeline >= 0:
             os.close(self.lifeline)
             self.lifeline = -1
-        else:
-            first = bwrap.first_process(self.process.pid)
-            with contextlib.suppress(OSError):
-                os.kill(first or self.process.pid, signal.SIGKILL)
+        elif self.first >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.first, signal.SIGKILL)
+        elif self.process.returncode is None:
+            self.process.kill()
 
     def end_now(self) -> None:
-        """Ends it and waits until that is done, at most two seconds for a guard that hangs."""
+        """Ends it and waits until nothing of it is left, at most two seconds for a guard that hangs."""
         self.end()
         try:
             self.process.wait(END_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        if self.first >= 0:
+            select.select([self.first], [], [], END_S)
+
+    def discard(self) -> None:
+        """For a program whose output nobody wants any more."""
+        self.end_now()
+        os.close(self.stdout)
+        os.close(self.stderr)
+        self.close()
 
     def failure(self) -> str:
         """Why the wall could not be built; empty when it was. To be asked after the process ended."""
-        if self.lifeline < 0 and self.process.returncode != launcher.SETUP_FAILED:
+        if self.process.returncode != launcher.SETUP_FAILED:
             return ""
         ready, _, _ = select.select([self.status], [], [], 0)
         return os.read(self.status, 4096).decode(errors="replace") if ready else ""
 
     def close(self) -> None:
-        for fd in (self.status, self.lifeline):
+        for fd in (self.handle, self.status, self.lifeline, self.first):
             if fd >= 0:
                 os.close(fd)
-        self.status = self.lifeline = -1
+        self.handle = self.status = self.lifeline = self.first = -1
 
 
 def launch(wall: Wall, argv: Sequence[str], *, stdin: bytes = b"", keep: Sequence[int] = ()) -> Child:
@@ -123,7 +136,7 @@ def launch(wall: Wall, argv: Sequence[str], *, stdin: bytes = b"", keep: Sequenc
     finally:
         for fd in (order_fd, lifeline_in_guard, status_in_child):
             os.close(fd)
-    return Child(process, out, err, status, lifeline)
+    return Child(process, os.pidfd_open(process.pid), out, err, status, lifeline)
 
 
 def _program(wall: Wall, argv: Sequence[str]) -> dict[str, Any]:
@@ -205,7 +218,14 @@ def _launch_bwrap(wall: Wall, argv: Sequence[str], stdin: bytes, keep: Sequence[
         passed = [status_in_child, *keep]
         command = bwrap.command(steps, _program(wall, argv), plan.ROOT_BYTES, status_in_child, file_of)
         process, out, err = _spawn(command, passed, stdin)
-    return Child(process, out, err, status, -1)
+    return Child(process, os.pidfd_open(process.pid), out, err, status, first=_open_process(bwrap.first_process(status)))
+
+
+def _open_process(pid: int) -> int:
+    if pid:
+        with contextlib.suppress(OSError):  # it is over already
+            return os.pidfd_open(pid)
+    return -1
 
 
 def _spawn(command: Sequence[str], passed: Sequence[int], stdin: bytes) -> tuple[subprocess.Popen[bytes], int, int]:

@@ -56,16 +56,23 @@ async def _first(child: Child, watching: Sequence[asyncio.Task[str]], timeout_s:
 
 
 async def until_dead(child: Child) -> None:
-    loop = asyncio.get_running_loop()
-    dead = loop.create_future()
-    pidfd = os.pidfd_open(child.process.pid)
-    loop.add_reader(pidfd, lambda: dead.done() or dead.set_result(None))
-    try:
-        await dead
-    finally:
-        loop.remove_reader(pidfd)
-        os.close(pidfd)
+    """Returns when neither the process nor anything behind its wall is left."""
+    await _readable(child.handle)
     child.process.wait()
+    if child.first >= 0:  # bubblewrap reports the program's end before the rest of its namespace is gone
+        await _readable(child.first)
+
+
+async def _readable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    own = os.dup(fd)  # two may wait for one process, and a loop knows one reader for each number
+    loop.add_reader(own, lambda: ready.done() or ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(own)
+        os.close(own)
 
 
 async def ended(child: Child) -> None:

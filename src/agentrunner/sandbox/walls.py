@@ -96,12 +96,9 @@ def try_out(wall: Wall) -> str:
         told = child.failure() or os.read(child.stderr, 4096).decode(errors="replace").strip()
         return "" if code == 0 else told or f"it ended with exit code {code}"
     except subprocess.TimeoutExpired:
-        child.end_now()
         return f"it did not answer within {_TRY_OUT_S:g} s"
     finally:
-        os.close(child.stdout)
-        os.close(child.stderr)
-        child.close()
+        child.discard()
 
 
 # --- what programs find ------------------------------------------------------------------------------------------

@@ -85,6 +85,8 @@ class Watch:
         """What the workspace held when the first program started."""
         self._at_scan = Usage(0, 0)
         """What was free on the disk when the workspace was last measured."""
+        self._grown_by = Usage(0, 0)
+        """Since the first program started, when it was last measured."""
 
     async def measure_before(self) -> None:
         """To be called before the first program starts."""
@@ -94,7 +96,7 @@ class Watch:
 
     async def until_exceeded(self, pid: int, printed: Callable[[], int]) -> str:
         """Returns, as one sentence, what the program `pid` exceeded. `printed`: the longer of its streams in bytes."""
-        at_start: Usage | None = None
+        at_start = self._grown_by
         next_scan = time.monotonic() + _SCAN_EVERY_S
         while True:
             await asyncio.sleep(TICK_S)
@@ -104,15 +106,13 @@ class Watch:
                 return reason
             if time.monotonic() >= next_scan or self._fell():
                 started = time.monotonic()
-                now = await self._growth()
-                at_start = at_start or now
-                if reason := self._grown(at_start, now):
+                if reason := await self._too_large(at_start):
                     return reason
                 next_scan = time.monotonic() + max(_SCAN_EVERY_S, _SCAN_SHARE * (time.monotonic() - started))
 
     async def check_at_end(self) -> str:
         """For a program that was done before it could be measured."""
-        return self._grown(Usage(0, 0), await self._growth()) if self._fell() else ""
+        return await self._too_large(self._grown_by) if self._fell() else ""
 
     def _processes(self, pid: int) -> str:
         found = descendants(pid)
@@ -126,10 +126,12 @@ class Watch:
         self._at_scan = self._free()
         now = await asyncio.to_thread(measure, self.workspace)
         before = self._before or now
-        return Usage(now.size_bytes - before.size_bytes, now.entries - before.entries)
+        self._grown_by = Usage(now.size_bytes - before.size_bytes, now.entries - before.entries)
+        return self._grown_by
 
-    def _grown(self, at_start: Usage, now: Usage) -> str:
+    async def _too_large(self, at_start: Usage) -> str:
         """A workspace that was too large before the program started is not its fault, if it does not add to it."""
+        now = await self._growth()
         if now.size_bytes > max(self.limits.growth_bytes, at_start.size_bytes):
             return f"the workspace grew by more than {_size(self.limits.growth_bytes)}; delete what is not needed"
         if now.entries > max(self.limits.entries, at_start.entries):

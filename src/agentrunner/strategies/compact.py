@@ -10,7 +10,7 @@ from agentrunner.strategies.conversation import Conversation
 from agentrunner.types import Ask, Message, Op, Session, Step
 
 KEEP_RESULTS = 4
-"""Tool results at the end that are never stubbed: what the model is working with."""
+"""Tool results at the end that stay as long as there is another way: what the model is working with."""
 KEEP_MESSAGES = 6
 """Messages at the end that are never folded, about two steps."""
 TARGET_SHARE = 0.5
@@ -33,9 +33,11 @@ def compact(session: Session, talk: Conversation) -> Generator[Op, Any, bool]:
     """Shrink the conversation to about half. Returns whether it became smaller at all."""
     before = size_bytes(talk)
     target = before * TARGET_SHARE
-    stub_results(talk, target)
+    stub_results(talk, target, KEEP_RESULTS)
     if size_bytes(talk) > target:
         yield from summarise(session, talk)
+    if size_bytes(talk) > target:
+        stub_results(talk, target, 1)
     if size_bytes(talk) == before:
         return False
     talk.folded()
@@ -46,11 +48,11 @@ def size_bytes(talk: Conversation) -> int:
     return sum(_bytes(message) for message in talk.messages)
 
 
-def stub_results(talk: Conversation, target: float) -> None:
-    """Replace the oldest saved tool results by how to read them again, until the target is met."""
+def stub_results(talk: Conversation, target: float, keep: int) -> None:
+    """Replace the oldest saved tool results by how to read them again, until the target is met or `keep` are left."""
     results = [i for i, m in enumerate(talk.messages) if m.role == "tool"]
     size = size_bytes(talk)
-    for index in results[:-KEEP_RESULTS]:
+    for index in results[:-keep]:
         if size <= target:
             return
         message = talk.messages[index]

@@ -19,7 +19,8 @@ def main() -> None:
     for name, size in header["files"]:
         text = sys.stdin.buffer.read(size).decode("utf-8", "replace")
         for number, line in enumerate(text.split("\n"), 1):
-            if matches(line.rstrip("\r")):
+            line = line.rstrip("\r")
+            if matches(line):
                 if len(hits) == header["max_hits"]:
                     print(json.dumps({"hits": hits, "more": True}))
                     return

@@ -78,7 +78,7 @@ def file_tools(workspace: Workspace) -> list[Tool]:
 
     @tool
     def delete_file(path: str) -> str:
-        """Delete a file."""
+        """Delete a file or folder."""
         root.delete(workspace.writable(path))
         return f"deleted {path}"
 
@@ -192,9 +192,9 @@ def _listing(root: Root, rel: str, path: str) -> str:
     waiting = [rel]
     while waiting and len(lines) <= LIST_ENTRIES:
         folder = waiting.pop(0)
-        for entry in sorted(root.entries(folder), key=lambda entry: entry.path):
+        for entry in root.entries(folder, max_depth=1):
             lines.append(_line(entry))
-            if entry.kind == "folder" and entry.path.rpartition("/")[2] not in SKIPPED:
+            if entry.kind == "dir" and entry.path.rpartition("/")[2] not in SKIPPED:
                 waiting.append(entry.path)
     if not lines:
         return f"{path} is empty"
@@ -206,6 +206,6 @@ def _listing(root: Root, rel: str, path: str) -> str:
 
 def _line(entry: Entry) -> str:
     name = entry.path.rpartition("/")[2]
-    if entry.kind == "folder":
+    if entry.kind == "dir":
         return f"{entry.path}/" + (" (not listed)" if name in SKIPPED else "")
     return f"{entry.path}  {entry.bytes:,} bytes" + ("" if entry.kind == "file" else f" ({entry.kind})")

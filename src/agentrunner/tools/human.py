@@ -42,7 +42,7 @@ def _declared(workspace: Workspace, path: str) -> Artifact:
     try:
         artifact = workspace.artifact(path)
     except PathError as error:
-        raise ToolError(f"The artifact {path!r} cannot be handed over. {error} {advice}") from None
+        raise ToolError(f"The artifact {path!r} cannot be handed over: {error}. {advice}") from None
     except OSError as error:
         raise ToolError(f"The artifact {path!r} cannot be read ({error.strerror}). {advice}") from None
     if not artifact.bytes:

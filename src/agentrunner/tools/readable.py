@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -45,6 +46,7 @@ def _decoded(page: Page, sample: str = "") -> str:
 def _from_html(page: Page) -> Text:
     import trafilatura
 
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it warns of every page that is no article
     source = _decoded(page, page.body[:2_048].decode("latin-1"))  # where HTML wants its meta charset to stand
     tree = _parsed(source)
     if tree is None:
@@ -64,7 +66,7 @@ def _parsed(source: str) -> Any:
     etree: Any = import_module("lxml.etree")
     html: Any = import_module("lxml.html")
     try:
-        return html.fromstring(source.encode("utf-8", "replace"), parser=html.HTMLParser(encoding="utf-8"))
+        return html.document_fromstring(source.encode("utf-8", "replace"), parser=html.HTMLParser(encoding="utf-8"))
     except (ValueError, etree.LxmlError):
         return None
 

@@ -5,6 +5,7 @@ watched while it works: silence about being refused must not be told to a model 
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
@@ -32,6 +33,7 @@ def ask_engines(query: str, max_results: int) -> Found:
     ddgs: Any = import_module("ddgs")
     exceptions: Any = import_module("ddgs.exceptions")
 
+    logging.getLogger("ddgs").setLevel(logging.CRITICAL)  # what it has to say is said by the outcome
     answered: list[int] = []
     search = ddgs.DDGS(timeout=REQUEST_S)
     _watch(search, answered)

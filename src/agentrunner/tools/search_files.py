@@ -7,10 +7,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from agentrunner.sandbox.paths import Root
+from agentrunner.sandbox.paths import PathError, Root
 from agentrunner.tools.files import SKIPPED
 from agentrunner.tools.sniff import what_it_is
 from agentrunner.tools.typed import Context, Tool, ToolError, tool
@@ -51,27 +52,31 @@ def search_tool(workspace: Workspace) -> Tool:
 
 def _files(root: Root, rel: str) -> Iterator[str]:
     """The files below a folder, or the one that is named."""
-    if rel != "." and root.kind(rel) == "file":
+    with suppress(PathError):  # a folder, or nothing: the listing says which
+        root.size(rel)
         yield rel
         return
     waiting = [rel]
     while waiting:
-        for entry in sorted(root.entries(waiting.pop(0)), key=lambda entry: entry.path):
+        for entry in root.entries(waiting.pop(0), max_depth=1):
             if entry.kind == "file":
                 yield entry.path
-            elif entry.kind == "folder" and entry.path.rpartition("/")[2] not in SKIPPED:
+            elif entry.kind == "dir" and entry.path.rpartition("/")[2] not in SKIPPED:
                 waiting.append(entry.path)
 
 
 def _search(pattern: str, root: Root, files: list[str], timeout_s: float) -> dict[str, Any]:
     """What the child found: {"hits", "more", "files", "left"}. Raises `ToolError`."""
     texts: list[tuple[str, bytes]] = []
-    room = TOTAL_BYTES
+    room, left = TOTAL_BYTES, max(len(files) - MAX_FILES, 0)
     for name in files[:MAX_FILES]:
-        size = root.size(name)
-        if size > FILE_BYTES or size > room:
+        try:
+            if root.size(name) > min(FILE_BYTES, room):
+                left += 1
+                continue
+            data = root.read(name)
+        except PathError:  # gone meanwhile, or kept from models
             continue
-        data = root.read(name, offset=0, max_bytes=FILE_BYTES)
         if what_it_is(data[:8_192]).encoding:
             texts.append((name, data))
             room -= len(data)
@@ -93,4 +98,4 @@ def _search(pattern: str, root: Root, files: list[str], timeout_s: float) -> dic
             f"`pattern` is not a regular expression: {answer['problem']}. To find a character like ( [ * as it is, "
             "put a backslash before it."
         )
-    return {**answer, "files": len(texts), "left": len(files) - len(texts)}
+    return {**answer, "files": len(texts), "left": left}

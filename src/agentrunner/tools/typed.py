@@ -246,8 +246,10 @@ def _explain(tool: Tool, errors: list[dict[str, Any]]) -> str:
             said.append(f"{shown} is missing (it must be {_wanted(tool, place)})")
         elif error["type"] == "extra_forbidden":
             said.append(f"{shown} is not an argument of {tool.name} (its arguments: {known or 'none'})")
-        else:
+        elif error["type"].endswith(("_type", "_parsing", "_error")) and error["type"] != "value_error":
             said.append(f"{shown} must be {_wanted(tool, place)}, got {_shown(error['input'])}")
+        else:  # a bound or a rule: pydantic's sentence names it
+            said.append(f"{shown}: {clean(error['msg'], keep='')}, got {_shown(error['input'])}")
     these = "that" if len(said) == 1 else "these"
     return f"{'; '.join(dict.fromkeys(said))}. Call {tool.name} again with {these} corrected."
 
@@ -256,6 +258,8 @@ def _wanted(tool: Tool, place: list[str]) -> str:
     shape: JSON = {"properties": tool.parameters["properties"]}
     for part in place:
         shape = shape.get("properties", {}).get(part) or shape.get("items") or {}
+        named = str(shape.get("$ref", "")).rpartition("/")[2]
+        shape = tool.parameters.get("$defs", {}).get(named, shape)
     if "enum" in shape:
         return "one of " + ", ".join(repr(value) for value in shape["enum"])
     options: list[JSON] = shape.get("anyOf", [shape])

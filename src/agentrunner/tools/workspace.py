@@ -6,9 +6,10 @@ from __future__ import annotations
 import codecs
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from agentrunner.sandbox.paths import Root
+from agentrunner.sandbox.paths import PathError, Root
 from agentrunner.tools.output import PREFIX
 from agentrunner.tools.typed import ToolError
 from agentrunner.types import Artifact
@@ -50,14 +51,23 @@ class Workspace:
 
     def snapshot(self) -> dict[str, tuple[int, float]]:
         """Size and time of each file at the top of the workspace: enough to see what a program left there."""
-        return {entry.path: (entry.bytes, entry.mtime) for entry in self.root.entries(".") if entry.kind == "file"}
+        return {
+            entry.path: (entry.bytes, entry.mtime)
+            for entry in self.root.entries(".", max_depth=1)
+            if entry.kind == "file"
+        }
 
     def changed_since(self, before: dict[str, tuple[int, float]], also: tuple[str, ...] = ()) -> tuple[Artifact, ...]:
         """The files that are new or other than `before`, and those named."""
         now = self.snapshot()
         changed = [path for path, state in now.items() if before.get(path) != state]
-        named = [path for path in also if self.root.exists(path)]
-        return tuple(self.artifact(path) for path in list(dict.fromkeys([*named, *sorted(changed)]))[:MAX_ARTIFACTS])
+        found: list[Artifact] = []
+        for path in list(dict.fromkeys([*also, *sorted(changed)]))[:MAX_ARTIFACTS]:
+            # Gone again, kept from models, or of a name that is no text: nothing that could be handed over.
+            with suppress(PathError, UnicodeEncodeError):
+                path.encode("utf-8")
+                found.append(self.artifact(path))
+        return tuple(found)
 
 
 def _is_output(path: str) -> bool:

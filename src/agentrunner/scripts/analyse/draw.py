@@ -60,7 +60,7 @@ def line(axes, name, time):
     axes.fill_between(places, by["mean"] - margin, by["mean"] + margin, color=COLOURS[0], alpha=0.15, linewidth=0)
     every = max(1, -(-len(by) // 8))
     axes.set_xticks(list(places)[::every], list(by.index)[::every], fontsize=8, rotation=0 if len(by) <= 6 else 30)
-    axes.set(xlabel=short(time), ylabel=f"mean of {short(name)}", title=f"{short(name, 22)} per {word}")
+    axes.set(xlabel=short(time), ylabel=f"mean of {short(name)}, 95 % band", title=f"{short(name, 22)} per {word}")
 
 
 def steps_of(time):
@@ -154,6 +154,9 @@ def panels():
     findings = json.loads(Path("findings.json").read_text(encoding="utf-8"))["findings"]
     grouped = {one["columns"][0]: one["columns"][1] for one in findings if one["kind"] == "group_difference"}
     for one in findings:
+        if one["kind"] == "reversal":
+            grouped |= dict.fromkeys(one["columns"][:2], one["columns"][2])
+    for one in findings:
         kind, names = one["kind"], one["columns"]
         if kind in ("correlation", "reversal"):
             colour_by = names[2] if kind == "reversal" else grouped.get(names[0]) or grouped.get(names[1])
@@ -189,6 +192,7 @@ if frame is not None and len(frame):
         warnings.simplefilter("ignore")
         rows, columns = (1, len(todo)) if len(todo) < 3 else (2, 2)
         figure = plt.figure(figsize=(6.2 * columns, 4.4 * rows), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
         for position, (draw, *names) in enumerate(todo):
             wide = len(todo) == 3 and position == 2
             draw(figure.add_subplot(rows, columns, (3, 4) if wide else position + 1), *names)

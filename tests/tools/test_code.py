@@ -1,0 +1,174 @@
+"""The `python` and `shell` tools in a real sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentrunner.sandbox import open_sandbox
+from agentrunner.tools import LocalToolbox, build_toolbox
+from agentrunner.types import ToolResult
+from tests.tools.support import DESCRIPTIONS, bench, call
+
+pytestmark = pytest.mark.usefixtures("sandboxed")
+Use = Callable[..., Awaitable[ToolResult]]
+
+
+def session(tmp_path: Path, body: Callable[[Use], Awaitable[None]], **options: Any) -> Path:
+    """Run `body` with a function that calls tools of one session; returns the workspace."""
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+
+    async def run() -> None:
+        sandbox = open_sandbox(workspace)
+        toolbox: LocalToolbox = build_toolbox(
+            workspace=workspace, outputs=tmp_path / "outputs", sandbox=sandbox, web="off", approve="auto",
+            descriptions=DESCRIPTIONS, **options,
+        )  # fmt: skip
+        count = iter(range(1, 100))
+
+        async def use(name: str, timeout_s: float = 30.0, /, **arguments: Any) -> ToolResult:
+            return await toolbox.call(call(name, arguments), f"/tool:{next(count)}:0", timeout_s)
+
+        try:
+            await body(use)
+        finally:
+            await toolbox.aclose()
+            await sandbox.aclose()
+
+    asyncio.run(run())
+    return workspace
+
+
+def test_variables_live_from_call_to_call_and_the_last_value_is_shown(tmp_path: Path) -> None:
+    async def body(use: Use) -> None:
+        first = await use("python", code="x = 20\nprint('hello')")
+        assert first.outcome == "ok"
+        assert first.content.split("\n")[0].startswith("ok (")
+        assert "hello" in first.content
+        assert "value: 42" in (await use("python", code="x * 2 + 2")).content
+
+    session(tmp_path, body)
+
+
+def test_an_error_names_itself_first_and_shows_the_users_lines(tmp_path: Path) -> None:
+    async def body(use: Use) -> None:
+        failed = await use("python", code="def f():\n    return {}['mass']\nprint('before')\nf()")
+        assert failed.outcome == "error"
+        assert failed.content.startswith("error: KeyError: 'mass'\n")
+        assert "before" in failed.content
+        assert "site-packages" not in failed.content
+        assert "error: SyntaxError" in (await use("python", code="def (")).content
+
+    session(tmp_path, body)
+
+
+def test_files_and_figures_that_a_cell_leaves_are_artifacts(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+
+    async def body(use: Use) -> None:
+        await use("write_file", path="old.txt", content="old")
+        made = await use("python", code="open('new.csv', 'w').write('a,b'); open('old.txt')")
+        assert [(artifact.path, artifact.bytes) for artifact in made.artifacts] == [("new.csv", 3)]
+        assert "files: new.csv (3 bytes)" in made.content
+        drawn = await use("python", code="import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
+        assert drawn.outcome == "ok", drawn.content
+        (figure,) = drawn.artifacts
+        assert figure.path.endswith(".png")
+        assert "PNG image" in (await use("read_file", path=figure.path)).content
+        assert (await use("finish", answer="x", artifacts=[figure.path])).artifacts == (figure,)
+        quiet = await use("python", code="1")
+        assert quiet.artifacts == ()
+
+    session(tmp_path, body)
+
+
+def test_a_cell_that_takes_too_long_is_stopped_and_says_whether_variables_are_left(tmp_path: Path) -> None:
+    async def body(use: Use) -> None:
+        await use("python", code="kept = 1")
+        slow = await use("python", code="import time\ntime.sleep(60)")
+        assert (slow.outcome, slow.content.split("\n")[0].startswith("error: ")) == ("error", True)
+        assert slow.seconds < 15
+        after = await use("python", code="kept")
+        assert "value: 1" in after.content or "restarted" in slow.content
+        gone = await use("python", code="import os\nos._exit(3)")
+        assert gone.outcome == "error"
+        assert "all variables and imports are gone" in gone.content
+        assert "NameError" in (await use("python", code="kept")).content
+
+    session(tmp_path, body, python_timeout_s=1.0)
+
+
+def test_a_call_cut_off_from_outside_is_told_with_the_next_one(tmp_path: Path) -> None:
+    async def body(use: Use) -> None:
+        await use("python", code="x = 1")
+        # Neither interrupt nor grace fits into this deadline.
+        cut = await use("python", 0.4, code="import signal, time\nsignal.signal(2, signal.SIG_IGN)\ntime.sleep(60)")
+        assert cut.outcome == "error"
+        assert "stopped" in cut.content or "longer" in cut.content
+        after = await use("python", code="2")
+        assert "all variables and imports are gone" in cut.content + after.content
+
+    session(tmp_path, body)
+
+
+def test_long_output_is_cut_and_readable(tmp_path: Path) -> None:
+    async def body(use: Use) -> None:
+        long = await use("python", code="for n in range(5000): print(n, 'words')")
+        assert long.truncated_chars > 0
+        assert long.saved_as == "@output/1-0.txt"
+        rest = await use("read_file", path=long.saved_as, offset=2500, limit=2)
+        assert "2499 words" in rest.content
+
+    session(tmp_path, body)
+
+
+def test_shell_says_its_exit_code_first(tmp_path: Path) -> None:
+    async def body(use: Use) -> None:
+        good = await use("shell", command="echo out; echo err >&2; touch made; echo x > made2")
+        assert good.outcome == "ok"
+        assert good.content.startswith("exit code 0\nout\nstandard error:\nerr")
+        assert {artifact.path for artifact in good.artifacts} == {"made", "made2"}
+        bad = await use("shell", command="false")
+        assert (bad.outcome, bad.content) == ("error", "exit code 1")
+        assert "exit code 127" in (await use("shell", command="no-such-program")).content
+        assert (await use("shell", command="echo $((6*7)) | tr 4 5")).content == "exit code 0\n52"
+        slow = await use("shell", command="sleep 60")
+        assert slow.outcome == "error"
+        assert slow.seconds < 10
+        assert "is empty" in (await use("shell", command=" ")).content
+        assert "NUL" in (await use("shell", command="a\0b")).content
+
+    workspace = session(tmp_path, body, python_timeout_s=1.5)
+    assert (workspace / "made").exists()
+
+
+def test_what_programs_print_cannot_command_a_terminal(tmp_path: Path) -> None:
+    async def body(use: Use) -> None:
+        shown = await use("shell", command=r"printf '\033[2J\033]0;owned\007red\r\n\302\233 31m'")
+        assert not set("\x1b\x07\x9b\r") & set(shown.content)
+        made = await use("python", code="open('evil\\x1b[2J.txt', 'w').write('x')")
+        assert "\x1b" not in made.content
+
+    session(tmp_path, body)
+
+
+def test_a_file_kept_from_models_or_gone_is_no_artifact(tmp_path: Path) -> None:
+    async def body(use: Use) -> None:
+        made = await use(
+            "shell", command="echo x > a; ln a b; echo y > .env; echo z > c; mkfifo p; ln -s /etc/passwd l"
+        )
+        assert made.outcome == "ok", made.content
+        assert {artifact.path for artifact in made.artifacts} == {"c"}
+
+    session(tmp_path, body)
+
+
+def test_without_a_sandbox_there_is_no_code(tmp_path: Path) -> None:
+    names = [spec.name for spec in bench(tmp_path).toolbox.specs()]
+    assert "python" not in names
+    assert "shell" not in names
