@@ -1,4 +1,4 @@
-"""How long `agent run` takes to its first request, beside a bare script with the openai client. Prints ratios of one run.
+"""How long `agent run` takes to its first request, beside a bare script with the openai client.
 
 Both are whole processes against one loopback endpoint; the time is from starting the process to the endpoint seeing the
 request. Runs alternate, so that a slower machine is slower for both.

@@ -13,7 +13,7 @@ PACKAGE = Path(agentrunner.__file__).parent
 LEAVES = {"config", "guard", "strategies", "llm", "sandbox", "journal", "render", "sanitise"}
 EVERYONE = {"types", "errors", "sanitise"}
 ALLOWED = {
-    **{leaf: EVERYONE for leaf in LEAVES},
+    **dict.fromkeys(LEAVES, EVERYONE),
     "types": set[str](),
     "errors": set[str](),
     "sanitise": set(),
@@ -44,7 +44,7 @@ def imports(path: Path) -> set[str]:
             names = [node.module]
             if node.module == "agentrunner":
                 names = [f"agentrunner.{alias.name}" for alias in node.names]
-        found |= {(name.split(".") + [""])[1] for name in names if name.split(".")[0] == "agentrunner"}
+        found |= {[*name.split("."), ""][1] for name in names if name.split(".")[0] == "agentrunner"}
     return {name for name in found if not name.startswith("__")}
 
 

@@ -1,4 +1,4 @@
-"""A command-line autonomous agent runner. Public names are imported at first use, so that `agent --help` stays quick."""
+"""A command-line autonomous agent runner. Public names are imported at first use: `agent --help` must stay quick."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from agentrunner.tools import tool
     from agentrunner.types import Answer, Budget, Event, Session
 
-_HOME = {"AgentError": "errors", "tool": "tools", "Answer": "types", "Budget": "types", "Event": "types", "Session": "types"}
+_HOME = {
+    "AgentError": "errors",
+    "tool": "tools",
+    "Answer": "types",
+    "Budget": "types",
+    "Event": "types",
+    "Session": "types",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,6 +1,7 @@
 """A real run against an endpoint, in all the ways that endpoints have."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -66,7 +67,7 @@ def test_a_goal_of_thirty_steps_is_met(
     assert done.finished["steps"] == 30
     assert (agent.workspace / "total.txt").read_text() == "36"
     assert len(requests) == 30
-    for earlier, later in zip(requests, requests[1:], strict=False):
+    for earlier, later in pairwise(requests):
         assert later.body.startswith(prefix(earlier))
     last = requests[-1].json
     said = json.dumps(last["messages"])
@@ -198,7 +199,9 @@ def test_a_result_that_is_too_long_is_cut_and_can_be_read(agent: Agent, sandboxe
 def test_an_answer_must_fit_the_output_schema(agent: Agent) -> None:
     schema = agent.folder / "schema.json"
     schema.write_text(json.dumps({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}))
-    with Endpoint([text("no json"), call("finish", answer='{"n": "1"}'), call("finish", answer='{"n": 1}')]) as endpoint:
+    with Endpoint(
+        [text("no json"), call("finish", answer='{"n": "1"}'), call("finish", answer='{"n": 1}')]
+    ) as endpoint:
         done = run(agent, endpoint, "--output-schema", str(schema))
     assert json.loads(done.finished["answer"]) == {"n": 1}
 

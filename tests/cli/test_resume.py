@@ -94,7 +94,9 @@ def slow_effects(data: dict[str, object]) -> Answer:
     messages = data["messages"]
     assert isinstance(messages, list)
     count = sum(m["role"] == "tool" for m in messages)
-    return call("finish", answer="all there") if count >= 8 else call("append_file", path="log.txt", content=f"{count}\n")
+    return (
+        call("finish", answer="all there") if count >= 8 else call("append_file", path="log.txt", content=f"{count}\n")
+    )
 
 
 @pytest.mark.parametrize("delay_s", [0.8, 1.1, 1.5, 1.9])

@@ -207,7 +207,9 @@ def test_a_crowded_context_is_summarised_by_one_request() -> None:
     assert messages[3].role == "assistant"
 
 
-@pytest.mark.parametrize("text", ["{{ ''.__class__.__mro__[1].__subclasses__() }}", "{% for x in y %}", "{x.__globals__}"])
+@pytest.mark.parametrize(
+    "text", ["{{ ''.__class__.__mro__[1].__subclasses__() }}", "{% for x in y %}", "{x.__globals__}"]
+)
 def test_template_text_in_a_goal_stays_text(text: str) -> None:
     driven = Driven(replace(SESSION, goal=text))
     assert text in driven.wish.conversation.messages[1].content

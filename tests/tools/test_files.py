@@ -136,12 +136,12 @@ def test_listing_goes_down_but_not_into_what_nobody_asked_for(use: Bench) -> Non
         (use.workspace / path).parent.mkdir(parents=True, exist_ok=True)
         (use.workspace / path).write_text("12345")
     lines = use.ok("list_files").split("\n")
-    assert lines[0] == ". has 7 entries"
+    assert lines[0] == "entries in .: 7"
     assert set(lines[1:]) == {
         ".git/ (not listed)", "node_modules/ (not listed)", "data/", "data/deep/", "b.txt  5 bytes",
         "data/one.csv  5 bytes", "data/deep/two.csv  5 bytes",
     }  # fmt: skip
-    assert use.ok("list_files", path="data/deep") == "data/deep has 1 entries\ndata/deep/two.csv  5 bytes"
+    assert use.ok("list_files", path="data/deep") == "entries in data/deep: 1\ndata/deep/two.csv  5 bytes"
     assert "y.js" in use.ok("list_files", path="node_modules")
 
 
@@ -150,7 +150,7 @@ def test_listing_ends_at_its_limit_and_of_nothing_says_so(use: Bench) -> None:
     for number in range(500):
         (use.workspace / f"{number}.txt").touch()
     shown = use.ok("list_files")
-    assert shown.startswith(". has more than 400 entries")
+    assert shown.startswith("entries in .: more than 400")
     assert "only the first 400" in shown
     assert "does not exist" in use.error("list_files", path="nowhere")
 
@@ -178,7 +178,8 @@ def files(folder: Path) -> set[Path]:
 @pytest.mark.parametrize(
     "path",
     [
-        "../secret.txt", "a/../../secret.txt", "/etc/passwd", "..\\..\\secret.txt", "link.txt", "folder-link/secret.txt",
+        "../secret.txt", "a/../../secret.txt", "/etc/passwd", "..\\..\\secret.txt", "link.txt",
+        "folder-link/secret.txt",
         "a\x00b", "", "../workspace-evil/x", "~/.ssh/id_rsa", "/proc/self/environ", ".env", ".git/hooks/post-checkout",
     ],
 )  # fmt: skip
@@ -236,10 +237,10 @@ def test_searching_names_file_and_line(use: Bench) -> None:
     (use.workspace / ".git").mkdir()
     (use.workspace / ".git/x").write_text("main")
     found = use.ok("search_files", pattern=r"\bmain\b")
-    assert found.split("\n") == ["2 matching lines in .", "notes.md:1: main idea", "src/a.py:3: def main():"]
+    assert found.split("\n") == ["matching lines in .: 2", "notes.md:1: main idea", "src/a.py:3: def main():"]
     assert use.ok("search_files", pattern="(?i)IMPORT", path="src/a.py").endswith("src/a.py:1: import os")
-    assert use.ok("search_files", pattern="^def.*:$", path="src").startswith("1 matching")
-    assert use.ok("search_files", pattern="absent").startswith("no line in 2 files of . matches")
+    assert use.ok("search_files", pattern="^def.*:$", path="src").startswith("matching lines in src: 1\n")
+    assert use.ok("search_files", pattern="absent").startswith("no line matches in . (files searched: 2)")
     assert "does not exist" in use.error("search_files", pattern="x", path="nowhere")
 
 

@@ -1,16 +1,21 @@
-"""The HTTP client: what it reaches, what it refuses, what it sends on. A real server on this machine, and resolvers that
-say what they are told to say.
+"""The HTTP client: what it reaches, what it refuses, what it sends on.
+
+The server is a real one on this machine; the resolvers say what they are told to say.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -82,8 +87,8 @@ class Quiet(ThreadingHTTPServer):
 
 
 class Server:
-    def __init__(self) -> None:
-        self.http = Quiet(("127.0.0.1", 0), Handler)
+    def __init__(self, host: str, port: int) -> None:
+        self.http = Quiet((host, port), Handler)
         self.http.daemon_threads = True
         self.http.seen = []  # type: ignore[attr-defined]
         self.port = self.http.server_address[1]
@@ -94,8 +99,8 @@ class Server:
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    server = Server()
+def serving(host: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
+    server = Server(host, port)
     thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -168,15 +173,12 @@ def test_a_name_with_any_private_address_is_refused(server: Server, addresses: l
     assert not server.seen
 
 
-def test_a_name_is_resolved_once_so_a_second_answer_gains_nothing(server: Server) -> None:
-    names = Names(
-        ["203.0.113.9"], ["127.0.0.1"]
-    )  # a public answer first would need a network; the order is what counts
-    names.answers[0] = ["93.184.216.34"]
-    with pytest.raises(FetchError):
-        get(f"http://rebind.example:{server.port}/", resolver=names, total_s=1.0)
-    assert names.asked == ["rebind.example"]
-    assert not server.seen
+def test_a_name_is_resolved_once_so_a_second_answer_gains_nothing() -> None:
+    with serving() as first, serving("127.0.0.2", first.port) as second:
+        names = Names(["127.0.0.1"], ["127.0.0.2"])
+        assert get(f"http://rebind.example:{first.port}/", resolver=names, allow_local=True).status == 200
+        assert names.asked == ["rebind.example"]
+        assert (len(first.seen), len(second.seen)) == (1, 0)
 
 
 def test_the_second_address_is_tried_when_the_first_does_not_answer(server: Server) -> None:
@@ -242,7 +244,7 @@ def test_redirects_without_end_are_stopped(server: Server) -> None:
 def test_secret_headers_stay_with_their_origin(server: Server) -> None:
     with serving() as other:
         local(
-            f"http://site.example:{server.port}/to?http://site.example:{other.port}/to?http://site.example:{other.port}/x",
+            f"http://site.example:{server.port}/to?http://site.example:{other.port}/to?/x",
             SECRET,
         )
         same = local(f"http://site.example:{server.port}/to?/page", SECRET)
@@ -292,3 +294,29 @@ def test_proxies_of_the_environment_are_not_used(server: Server, monkeypatch: py
 def test_a_closed_port_is_an_instruction(server: Server) -> None:
     with pytest.raises(FetchError, match="Try another source"):
         local("http://site.example:1/")
+
+
+# --- TLS ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_certificate_must_be_of_the_urls_name_although_the_connection_goes_to_an_address(tmp_path: Path) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl here to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-keyout", key, "-out", certificate, "-subj", "/CN=x", "-addext", "subjectAltName=DNS:site.example"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with serving() as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        page = local(f"https://site.example:{server.port}/", ssl_context=trusting)
+        assert page.body == b"hello"
+        with pytest.raises(FetchError, match="could not be read"):
+            local(f"https://other.example:{server.port}/", ssl_context=trusting)
+        with pytest.raises(FetchError, match="could not be read"):
+            local(f"https://site.example:{server.port}/")
+        assert len(server.seen) == 1

@@ -65,7 +65,8 @@ def test_an_article_is_read_as_text_with_its_links(tmp_path: Path) -> None:
 
 
 def test_a_page_that_is_no_article_shows_all_visible_text(tmp_path: Path) -> None:
-    page = "<title>T</title><style>p{}</style><p>Only <b>a</b> line.</p><a href='/x'>A <i>link</i></a><script>no()</script>"
+    page = "<title>T</title><style>p{}</style><p>Only <b>a</b> line.</p><script>no()</script>"
+    page += "<a href='/x'>A <i>link</i></a>"
     text = fetching(tmp_path, page).ok("web_fetch", url=URL)
     assert "Only a line." in text
     assert "[A link](https://site.example/x)" in text
@@ -127,7 +128,7 @@ def test_hits_have_one_line_each_and_canonical_urls_once(tmp_path: Path) -> None
     )
     use = searching(tmp_path, lambda query, count: Found("ok", hits))
     text = use.ok("web_search", query="x", max_results=2)
-    assert text.split("\n")[0] == "found 2 results"
+    assert text.split("\n")[0] == "found results: 2"
     assert "1. One title\n   https://a.example/x\n   about one" in text
     assert "https://b.example/" in text
     assert "c.example" not in text
@@ -212,7 +213,7 @@ def test_the_engines_are_the_named_ones_and_without_a_network_unavailable(monkey
 def test_a_dry_run_answers_from_the_package_and_says_so(tmp_path: Path) -> None:
     use = bench(tmp_path, web="fixtures")
     search = use.ok("web_search", query="anything", max_results=2)
-    assert search.startswith("dry run: a packaged answer, not the live web; found 2 results")
+    assert search.startswith("dry run: a packaged answer, not the live web; found results: 2")
     page = use.ok("web_fetch", url="https://example.org/choosing-a-chart")
     assert page.startswith("dry run: a packaged answer, not the live web\n")
     assert "histogram" in page

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -87,11 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Usage errors of the command line parser have no public base class; all others are bugs, with their traceback.
         if not hasattr(error, "format_message"):
             raise
-        fail(error.format_message(), 2)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+        fail(str(error.format_message()), 2)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def fail(message: str, code: int) -> None:
+def fail(message: str, code: int) -> NoReturn:
     """One line on standard error, and out."""
     from agentrunner.sanitise import clean
 

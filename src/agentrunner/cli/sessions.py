@@ -3,9 +3,9 @@
 import contextlib
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ from agentrunner.errors import UsageError
 from agentrunner.sanitise import clean
 
 if TYPE_CHECKING:
-    from agentrunner.journal import SqliteJournal
+    from agentrunner.journal import SessionRow, SqliteJournal
 
 sessions_app = typer.Typer(add_completion=False, invoke_without_command=True)
 report_app = typer.Typer(add_completion=False)
@@ -62,24 +62,26 @@ def list_sessions(
     _table(rows, running)
 
 
-def _table(rows: "list[object]", running: set[str]) -> None:
+def _table(rows: "Sequence[SessionRow]", running: set[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from agentrunner.journal import SessionRow
     from agentrunner.render.common import money, one_line
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("session", "status", "steps", "cost", "goal"):
-        table.add_column(name, no_wrap=name != "goal", justify="right" if name in ("steps", "cost") else "left")
+        right: Literal["left", "right"] = "right" if name in ("steps", "cost") else "left"
+        table.add_column(
+            name, no_wrap=True, justify=right, overflow="ellipsis", min_width=None if name == "goal" else 4
+        )
     for row in rows:
-        assert isinstance(row, SessionRow)
         status = "running" if row.id in running else row.reason or row.status.replace("in_progress", "killed")
         cells = (row.id, status, str(row.steps), money(row.spent_usd), one_line(row.goal, 200))
         table.add_row(*(Text(cell, overflow="ellipsis") for cell in cells))
     console = Console(markup=False, highlight=False, emoji=False)
-    console.print(table, no_wrap=not console.is_terminal, crop=console.is_terminal, soft_wrap=not console.is_terminal)
+    console.width = console.width if console.is_terminal else 240
+    console.print(table)
 
 
 @sessions_app.command()
@@ -104,9 +106,9 @@ def show(
     if not chosen:
         last = max((event.data.get("step") or 0 for event in events), default=0)
         raise UsageError(f"session {session!r} has no step {step}", f"its steps are 1 to {last}")
-    from agentrunner.render.jsonl import public
-
     import yaml
+
+    from agentrunner.render.jsonl import public
 
     for event in chosen:
         print(clean(yaml.safe_dump(public(event), sort_keys=False, allow_unicode=True, width=100)))

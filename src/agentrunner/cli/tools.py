@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -61,19 +61,19 @@ def call(
     from agentrunner.runner.intake import check_workspace
 
     try:
-        arguments = json.loads(args)
+        arguments: Any = json.loads(args)
     except ValueError as error:
         raise UsageError(f"--args is not JSON: {error}", "give one JSON object") from None
     if not isinstance(arguments, dict):
         raise UsageError(f"--args {args!r} is not an object", 'give one JSON object such as {"path": "notes.md"}')
     where = check_workspace(workspace or Path("workspace"))
     with tempfile.TemporaryDirectory() as folder:
-        result = asyncio.run(_call(name, arguments, where, Path(folder)))
+        result = asyncio.run(_call(name, cast(dict[str, Any], arguments), where, Path(folder)))
     sys.stdout.write(clean(result.content).rstrip("\n") + "\n")
     return 0 if result.outcome == "ok" else 1
 
 
-async def _call(name: str, arguments: dict[str, object], workspace: Path, outputs: Path) -> "ToolResult":
+async def _call(name: str, arguments: dict[str, Any], workspace: Path, outputs: Path) -> "ToolResult":
     from agentrunner.types import ToolCall, ToolResult
 
     toolbox, sandbox = _toolbox(outputs, workspace)

@@ -82,7 +82,9 @@ async def _approval(run: Run, call: ToolCall, place: str, step: JSON, *, approve
         run.granted = max(run.granted, granted)
         return ""
     if re.fullmatch(r"\s*no?\s*", answer, re.IGNORECASE):
-        return ToolResult(call.id, call.name, "denied", "The user said no to this command. Find another way, or finish.")
+        return ToolResult(
+            call.id, call.name, "denied", "The user said no to this command. Find another way, or finish."
+        )
     return ToolResult(call.id, call.name, "denied", f"The user did not allow this command and says: {answer}")
 
 

@@ -46,7 +46,7 @@ def check_key(settings: "Settings") -> None:
 
 
 def rates_of(settings: "Settings") -> tuple["Rates | None", str]:
-    """The price of an answer, and a remark about it. None: nothing is charged. Raises `UsageError` for an unknown price."""
+    """The price of an answer (None: nothing is charged), and a remark. Raises `UsageError` for an unknown price."""
     from agentrunner.llm.prices import parse_price, price_of
 
     if settings.price:
@@ -119,4 +119,7 @@ def thoughts_texts(prompts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _learned(past: Sequence[Event]) -> dict[str, str]:
-    return next((dict(e.data["_learned"]) for e in reversed(past) if e.type == "completion.received"), {})
+    for event in reversed(past):
+        if event.type == "completion.received":
+            return dict(event.data["_learned"])
+    return {}

@@ -24,6 +24,8 @@ MAX_READ_BYTES = 10 << 20
 MAX_DEPTH, MAX_ENTRIES = 32, 10_000
 """How deep and how far a listing goes: deeper trees are made by accident or to trip somebody."""
 _MAX_DELETED = 1_000_000
+_MAX_MADE = 100
+"""Folders made for one path; more than anybody means."""
 _SWEEP_DEPTH = 64
 """Folders held open at once while a tree is removed; what lies deeper is moved up first."""
 _QUIET = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
@@ -87,10 +89,13 @@ class Root:
     def exists(self, rel: str) -> bool:
         """Whether a file or folder of this name is inside, as far as links inside lead."""
         try:
-            os.close(self._open(rel, _O_PATH))
+            fd = self._open(rel, _O_PATH)
         except PathError:
             return False
-        return True
+        try:
+            return not stat.S_ISLNK(os.fstat(fd).st_mode)  # a link that was not followed
+        finally:
+            os.close(fd)
 
     def entries(self, rel: str = ".", max_depth: int = MAX_DEPTH, max_entries: int = MAX_ENTRIES) -> list[Entry]:
         """What lies below a folder, sorted by path; links are named and not followed. Ends at either limit."""
@@ -183,10 +188,7 @@ class Root:
             raise PathError(f"{rel!r} is not the name of a file; use a path inside the workspace such as 'notes.md'")
         folder = self._folder(head, rel, make)
         try:
-            if f"{self._place_of(folder)}/{name}/".lstrip("/").startswith(".git/"):
-                raise PathError(f"{rel!r} belongs to git and is read-only; use another path")
-            if name.startswith(".env"):
-                raise _secret(rel)
+            self._check_place(folder, name, rel)
             yield folder, name
         except OSError as failure:
             raise _instruction(failure, rel) from failure
@@ -194,32 +196,32 @@ class Root:
             os.close(folder)
 
     def _folder(self, head: str, rel: str, make: bool) -> int:
-        parts = head.split("/") if head not in ("", ".") else []
-        above = os.dup(self._fd)
-        for depth, part in enumerate(parts, 1):
-            path = "/".join(parts[:depth])
-            try:
-                below = self._try_open(path, os.O_RDONLY | os.O_DIRECTORY)
-            except FileNotFoundError as missing:
-                try:
-                    if not make:
-                        raise _instruction(missing, rel) from missing
-                    with suppress(FileExistsError):
-                        os.mkdir(part, 0o777, dir_fd=above)
-                    below = self._try_open(path, os.O_RDONLY | os.O_DIRECTORY)
-                    if self._owner:
-                        os.fchown(below, *self._owner)
-                except OSError as failure:
-                    raise _instruction(failure, rel) from failure
-                finally:
-                    os.close(above)
-            except OSError as failure:
-                os.close(above)
+        """The folder `head`, made together with those above it if that is wanted."""
+        try:
+            return self._try_open(head or ".", os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as failure:
+            if failure.errno != errno.ENOENT or not make or head.count("/") > _MAX_MADE:
                 raise _instruction(failure, rel) from failure
-            else:
-                os.close(above)
-            above = below
-        return above
+        above, _, name = head.rpartition("/")
+        folder = self._folder(above, rel, make)
+        try:
+            self._check_place(folder, name, rel)
+            with suppress(FileExistsError):
+                os.mkdir(name, 0o777, dir_fd=folder)
+                if self._owner:
+                    os.chown(name, *self._owner, dir_fd=folder, follow_symlinks=False)
+            return self._try_open(head, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as failure:
+            raise _instruction(failure, rel) from failure
+        finally:
+            os.close(folder)
+
+    def _check_place(self, folder: int, name: str, rel: str) -> None:
+        """By where the folder really is, whatever the path looked like."""
+        if f"{self._place_of(folder)}/{name}/".lstrip("/").startswith(".git/"):
+            raise PathError(f"{rel!r} belongs to git and is read-only; use another path")
+        if name.startswith(".env"):
+            raise _secret(rel)
 
     def _open(self, rel: str, flags: int) -> int:
         try:

@@ -200,8 +200,8 @@ def _listing(root: Root, rel: str, path: str) -> str:
         return f"{path} is empty"
     if len(lines) > LIST_ENTRIES or waiting:
         note = f"[only the first {LIST_ENTRIES}; call list_files on one of the folders]"
-        return "\n".join([f"{path} has more than {LIST_ENTRIES} entries", *lines[:LIST_ENTRIES], note])
-    return "\n".join([f"{path} has {len(lines)} entries", *lines])
+        return "\n".join([f"entries in {path}: more than {LIST_ENTRIES}", *lines[:LIST_ENTRIES], note])
+    return "\n".join([f"entries in {path}: {len(lines)}", *lines])
 
 
 def _line(entry: Entry) -> str:

@@ -31,7 +31,7 @@ def finish_tool(workspace: Workspace, output_schema: JSON | None) -> Tool:
             _check_schema(answer, output_schema)
         found = tuple(_declared(workspace, path) for path in artifacts)
         words = "done" if outcome == "done" else "given up"
-        return Output(f"finished: {words}, {len(found)} artifacts", artifacts=found)
+        return Output(f"finished: {words}, artifacts: {len(found)}", artifacts=found)
 
     return finish
 

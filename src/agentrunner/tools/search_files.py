@@ -40,12 +40,12 @@ def search_tool(workspace: Workspace) -> Tool:
         prefix = "" if root is workspace.root else "@output/"
         found = _search(pattern, root, list(_files(root, rel)), min(DEADLINE_S, context.timeout_s))
         hits: list[list[object]] = found["hits"]  # [path, line number, line]
-        skipped = f" ({found['left']} files were too large or too many to search)" if found["left"] else ""
+        skipped = f" (files not searched, too large or too many: {found['left']})" if found["left"] else ""
         if not hits:
-            return f"no line in {found['files']} files of {path} matches{skipped}"
+            return f"no line matches in {path} (files searched: {found['files']}){skipped}"
         more = f"; only the first {MAX_HITS} are shown" if found["more"] else ""
         lines = [f"{prefix}{name}:{number}: {line}" for name, number, line in hits]
-        return "\n".join([f"{len(hits)} matching lines in {path}{more}{skipped}", *lines])
+        return "\n".join([f"matching lines in {path}: {len(hits)}{more}{skipped}", *lines])
 
     return search_files
 

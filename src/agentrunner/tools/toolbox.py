@@ -10,6 +10,7 @@ import inspect
 import json
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -95,27 +96,26 @@ class LocalToolbox:
 
     async def _output(self, call: ToolCall, key: str, timeout_s: float) -> Output:
         """What the tool says, or in words what went wrong."""
+        deadline = asyncio.timeout(timeout_s)
         try:
             tool, arguments = self._checked(call)
             if tool.injected:
                 arguments[tool.injected] = Context(key, max(timeout_s - _GRACE_S, timeout_s * 0.75))
-            async with asyncio.timeout(timeout_s):
+            async with deadline:
                 if inspect.iscoroutinefunction(tool.function):
                     returned = await tool.function(**arguments)
                 else:
                     returned = await in_thread(tool.function, **arguments)
+            return _as_output(returned)
         except (ToolError, PathError, UrlError, FetchError) as error:
             return _failed(str(error))
-        except TimeoutError:
-            return _failed(f"stopped after {timeout_s:g} s. Do less in one call, or split it into several.")
-        except OSError as error:
-            return _failed(f"{error.strerror or error}. Nothing else is known; check with list_files.")
         except Exception as error:
             # The tool boundary: whatever a tool or its library raises is a result that the model can act on.
+            if deadline.expired():
+                return _failed(f"stopped after {timeout_s:g} s. Do less in one call, or split it into several.")
+            if isinstance(error, OSError) and error.strerror:
+                return _failed(f"{error.strerror}. Nothing else is known; check with list_files.")
             return _failed(f"{call.name} failed: {type(error).__name__}: {error}. Try other arguments or another tool.")
-        if isinstance(returned, Output):
-            return returned
-        return Output(returned if isinstance(returned, str) else _as_json(returned))
 
     def _result(self, call: ToolCall, key: str, output: Output, seconds: float) -> ToolResult:
         whole = clean(output.content)
@@ -141,5 +141,9 @@ def _failed(text: str) -> Output:
     return Output(f"error: {text}", ok=False)
 
 
-def _as_json(value: Any) -> str:
-    return "done" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+def _as_output(returned: Any) -> Output:
+    if isinstance(returned, Output):
+        return replace(returned, content=str(returned.content))
+    if isinstance(returned, str):
+        return Output(returned)
+    return Output("done" if returned is None else json.dumps(returned, ensure_ascii=False, default=str))

@@ -135,4 +135,4 @@ def _told(found: Found, count: int) -> Output:
         lines.append(f"{len(seen)}. {' '.join(hit.title.split())}\n   {url}\n   {' '.join(hit.snippet.split())}")
     if not lines:
         return Output(_NOTHING["empty"])
-    return Output("\n".join([f"found {len(lines)} results", UNTRUSTED, *lines]))
+    return Output("\n".join([f"found results: {len(lines)}", UNTRUSTED, *lines]))
