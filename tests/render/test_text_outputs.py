@@ -129,7 +129,9 @@ def test_json_lines_carry_the_envelope_and_the_public_keys() -> None:
     assert "_messages" not in lines[2]
     assert lines[3]["thoughts"] == events[3].data["thoughts"]
     assert lines[-1] == {"v": 1, "type": "text_delta", "session_id": events[0].session_id, "text": "half"}
-    assert list(export(events)) == stream.getvalue().splitlines()[:-1]
+    exported = [json.loads(line) for line in export(events)]
+    assert [line["_key"] for line in exported] == [event.key for event in events]
+    assert [{key: line[key] for key in shown} for line, shown in zip(exported, lines[:-1], strict=True)] == lines[:-1]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))

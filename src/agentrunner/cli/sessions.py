@@ -121,7 +121,7 @@ def export(session: Id) -> None:
 
     with open_here() as journal:
         for line in jsonl.export(journal.load(journal.find(session))):
-            sys.stdout.write(line)
+            print(line)
 
 
 @sessions_app.command()

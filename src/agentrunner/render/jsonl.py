@@ -41,8 +41,8 @@ def public(event: Event) -> dict[str, Any]:
 
 
 def export(events: Iterable[Event]) -> Iterator[str]:
-    """One line per event, without the line break."""
-    return (to_json(public(event)) for event in events)
+    """One line per event, without the line break: all that the journal has, with internal keys and the event's key."""
+    return (to_json(public(event) | {"_key": event.key} | event.data) for event in events)
 
 
 class JsonlWriter:

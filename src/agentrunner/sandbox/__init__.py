@@ -2,8 +2,7 @@
 
 from .box import Sandbox, open_sandbox
 from .interpreter import Interpreter
-from .paths import PathError, Root
 from .paths import Entry, PathError, Root
 from .values import Cell, Limits, Ran
 
-__all__ = ["Cell", "Interpreter", "Limits", "PathError", "Ran", "Root", "Sandbox", "open_sandbox"]
+__all__ = ["Cell", "Entry", "Interpreter", "Limits", "PathError", "Ran", "Root", "Sandbox", "open_sandbox"]

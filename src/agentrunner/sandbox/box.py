@@ -112,4 +112,4 @@ def open_sandbox(
             return Sandbox(wall, offer.level, lacking(offer, wall))
         wall.discard()
         refusals.append(f"{offer.launcher}: {refusal}")
-    raise SandboxError(f"no sandbox can be set up here ({'; '.join(refusals)})", remedy())
+    raise SandboxError(f"no sandbox can be set up here ({'; '.join(refusals)})", remedy(refusals))

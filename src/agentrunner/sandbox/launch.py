@@ -193,7 +193,7 @@ def _tasks_of_user() -> int:
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and entry.stat().st_uid == os.getuid():
-                count += len(os.listdir(entry / "task"))
+                count += sum(1 for _ in (entry / "task").iterdir())
     return count
 
 

@@ -33,8 +33,8 @@ class Stream:
         loop.add_reader(self.fd, self._on_data)
 
     def drain(self) -> None:
-        """Takes what is in the pipe now. Never waits for its end: a process left behind may hold the other side, or go on
-        writing, so no more than a few pipes full are taken."""
+        """Takes what is in the pipe now. Never waits for its end: a process left behind may hold the other side, or go
+        on writing, so no more than a few pipes full are taken."""
         for _ in range(16):
             if not self._read():
                 return

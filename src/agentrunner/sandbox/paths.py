@@ -1,6 +1,6 @@
 """Files of the workspace, read and written by this program itself on paths that a model chose.
 
-The kernel decides whether a path stays inside (openat2 with RESOLVE_BENEATH), not a comparison of strings, so that a
+The kernel decides whether a path stays inside (openat2 with RESOLVE_BENEATH), not a comparison of strings: a
 program that swaps folders for links at the same time gains nothing. Where openat2 is missing, each component is opened by
 itself and no link is followed at all. Every message is an instruction to a model.
 """

@@ -191,7 +191,7 @@ def _parts(prefix: str, workspace: str) -> list[str]:
     private = [os.path.realpath(os.path.expanduser("~")), workspace, os.path.realpath(os.curdir)]
     if any(_inside(folder, [real]) for folder in private):
         paths = [os.path.join(prefix, name) for name in _PARTS_OF_A_PREFIX]
-        return [path for path in paths if os.path.exists(path)]
+        return [path for path in paths if os.path.exists(path) and not (os.path.islink(path) and real == workspace)]
     return [prefix]
 
 
@@ -243,14 +243,13 @@ def secrets(workspace: str) -> Iterator[str]:
             if entry.is_dir(follow_symlinks=False):
                 if depth < _MAX_DEPTH and entry.name not in (".git", "node_modules", "site-packages"):
                     folders.append((entry.path, depth + 1))
-            elif entry.name.startswith(".env") or not entry.is_file(follow_symlinks=False):
-                if _to_be_masked(entry):
-                    yield entry.path
+            elif _is_secret(entry):
+                yield entry.path
 
 
-def _to_be_masked(entry: os.DirEntry[str]) -> bool:
-    if entry.is_file(follow_symlinks=False):
-        return True
+def _is_secret(entry: os.DirEntry[str]) -> bool:
+    if entry.is_file(follow_symlinks=False) or entry.is_symlink():
+        return entry.name.startswith(".env") and not entry.is_symlink()
     try:
         return stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
     except OSError:

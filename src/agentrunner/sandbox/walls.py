@@ -200,17 +200,23 @@ def lacking(offer: Offer, wall: Wall) -> tuple[str, ...]:
     return ()
 
 
-def remedy() -> str:
-    """What to do about it, by what this machine says about itself."""
+def remedy(refusals: list[str]) -> str:
+    """What to do about it, by what was refused and what this machine says about itself."""
+    refused = "; ".join(refusals)
+    if not any(word in refused for word in ("unshare", "mount", "namespace", "not permitted", "uid map", "not installed")):
+        return "`agent doctor` tries each way and says what is missing"
     if _reads("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
         return (
             "AppArmor keeps programs from making user namespaces: install bubblewrap and apparmor-profiles, copy "
-            "/usr/share/apparmor/extra-profiles/bwrap-userns-restrict to /etc/apparmor.d/, load it with apparmor_parser -r"
+            "/usr/share/apparmor/extra-profiles/bwrap-userns-restrict to /etc/apparmor.d/, then run "
+            "`sudo apparmor_parser -r /etc/apparmor.d/bwrap-userns-restrict`"
         )
     if _reads("/proc/sys/kernel/unprivileged_userns_clone") == "0":
         return "user namespaces are switched off: sudo sysctl -w kernel.unprivileged_userns_clone=1"
     if _reads("/proc/sys/user/max_user_namespaces") == "0":
         return "user namespaces are switched off: sudo sysctl -w user.max_user_namespaces=15000"
+    if f"{bwrap.PATH} is not installed" in refused:
+        return "install it: sudo apt install bubblewrap (or dnf, pacman, apk); not the package of that name on PyPI"
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
         return "this container refuses namespaces: start it with a seccomp profile that allows unshare and mount"
     return "`agent doctor` tries each way and says what is missing"

@@ -12,6 +12,9 @@ from agentrunner.tools.typed import Context, Output, Tool, ToolError, tool
 from agentrunner.tools.workspace import Workspace
 from agentrunner.types import Artifact
 
+OK = "ok"
+"""First line of a cell's result that went well. Without its time: the same result must read the same."""
+
 
 class _Cells:
     """The interpreter, started with the first cell."""
@@ -30,6 +33,11 @@ class _Cells:
         # A call that was cut off from outside took the interpreter with it and could not say so: the next one does.
         return replace(cell, state_lost=True) if before else cell
 
+    def seen(self, result: str) -> None:
+        """A cell that ran before this interpreter was started, in an earlier attempt, left its variables there."""
+        if self._interpreter is None and result.startswith(OK):
+            self._ended_unseen = True
+
 
 def python_tool(sandbox: Sandbox, workspace: Workspace, timeout_s: float) -> Tool:
     """The tool. One cell may take `timeout_s`, less when the session has less left."""
@@ -45,7 +53,7 @@ def python_tool(sandbox: Sandbox, workspace: Workspace, timeout_s: float) -> Too
         artifacts = await in_thread(workspace.changed_since, before, cell.figures)
         return Output(_told(cell, artifacts), cell.ok and not cell.stopped, artifacts)
 
-    return python
+    return replace(python, seen=cells.seen)
 
 
 def _told(cell: Cell, artifacts: tuple[Artifact, ...]) -> str:
@@ -53,7 +61,7 @@ def _told(cell: Cell, artifacts: tuple[Artifact, ...]) -> str:
     if cell.stopped:
         parts = [f"error: {cell.stopped}"]
     elif cell.ok:
-        parts = [f"ok ({cell.seconds:.1f} s)"]
+        parts = [OK]
     else:
         last = cell.error.strip().rpartition("\n")[2] or "the code failed"
         parts = [f"error: {last}"]

@@ -68,6 +68,9 @@ class LocalToolbox:
     def observe(self, name: str, content: str) -> None:
         if name == "goal" or (name in WEB and brought_from_web(content)):
             self._known_urls |= urls_in(content)
+        tool = self._tools.get(name)
+        if tool is not None and tool.seen is not None:
+            tool.seen(content)
 
     async def call(self, call: ToolCall, key: str, timeout_s: float) -> ToolResult:
         started = time.monotonic()

@@ -1,9 +1,9 @@
 """Starts one program behind the wall and guards it: the first process of our own launchers.
 
 Started as `python -I -S -c "... main(FD)"` with an empty environment, so that no process of the sandbox is a fork of
-the agent. FD holds a marshalled plan (json would cost more to import than the rest of this file to run). The guard stays
-outside; it ends everything when the program ends, when its lifeline closes (the agent is gone or wants it so), and the
-kernel ends everything when the guard itself is killed.
+the agent. FD holds a marshalled plan (json would cost more to import than the rest of this file to run). The guard
+stays outside; it ends everything when the program ends, or when its lifeline closes because the agent is gone or wants
+it so, and the kernel ends everything when the guard itself is killed.
 """
 # ruff: noqa: PTH123, PTH208 - pathlib is not loaded here
 
@@ -61,7 +61,7 @@ def guard(plan: Plan) -> NoReturn:
 def fail(plan: Plan, failure: OSError) -> NoReturn:
     """Tells the agent why there is no sandbox; the program was not started."""
     text = f"{failure.filename or 'set-up'}: {failure.strerror}"
-    os.write(plan["status"], f"{failure.errno} {text}".encode(errors="replace")[:4000])
+    os.write(plan["status"], text.encode(errors="replace")[:4000])
     os._exit(SETUP_FAILED)
 
 

@@ -1,7 +1,7 @@
 """The stateful Python interpreter of a session: runs one cell after the other in one namespace.
 
-Started as `python -I worker.py FD [FOLDER ...]` behind the wall. FD is a socket: each request and reply is four bytes of
-length, then JSON. The cells share this process, so the other side must not trust a word of what comes back.
+Started as `python -I worker.py FD [FOLDER ...]` behind the wall. FD is a socket: each request and reply is four bytes
+of length, then JSON. The cells share this process, so the other side must not trust a word of what comes back.
 """
 # ruff: noqa: PTH109, PTH123 - pathlib is not loaded here
 
