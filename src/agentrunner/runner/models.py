@@ -1,6 +1,8 @@
 """Which model answers, at which price: an endpoint, or a script."""
 
+import importlib
 import ipaddress
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,12 @@ def is_local(base_url: str | None) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_private
+
+
+def warm_up(settings: "Settings") -> None:
+    """Import the openai SDK in the background: half a second of work that other preparations can hide."""
+    if not scripted(settings):
+        threading.Thread(target=importlib.import_module, args=("openai",), daemon=True).start()
 
 
 def check_key(settings: "Settings") -> None:

@@ -14,7 +14,7 @@ from agentrunner.errors import SandboxError, UsageError
 from agentrunner.guard.ledger import Ledger, Rates
 from agentrunner.journal import SessionLock, SqliteJournal, new_session_id, open_journal, session_folder
 from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files
-from agentrunner.runner.models import budget_of, check_key, context_tokens, open_model, rates_of, scripted
+from agentrunner.runner.models import budget_of, check_key, context_tokens, open_model, rates_of, scripted, warm_up
 from agentrunner.runner.tools import open_tools, table_in
 from agentrunner.strategies import STRATEGIES
 from agentrunner.strategies.prompts import fill_in, load_prompts
@@ -55,6 +55,7 @@ async def start(goal: str, settings: "Settings", outlet: Outlet, control: Contro
     """Run a new session to its `session.finished`. Nothing is made before everything that can be checked was."""
     goal = check_goal(goal)
     check_key(settings)
+    warm_up(settings)
     rates = _rates(settings, outlet)
     schema = _output_schema(settings)
     prompts = load_prompts(settings.prompts)
@@ -111,6 +112,7 @@ async def resume(
             created = past[0].data
             settings = _as_it_was(settings, chosen, created["_settings"])
             check_key(settings)
+            warm_up(settings)
             rates = _rates(settings, outlet)
             workspace = check_workspace(Path(created["workspace"]))
             sandbox, _ = open_sandbox_for(settings, workspace)

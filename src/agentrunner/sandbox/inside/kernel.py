@@ -97,6 +97,20 @@ def setns(fd: int, kind: int) -> None:
     _check(int(_libc.setns(ctypes.c_int(fd), ctypes.c_int(kind))), "setns")
 
 
+def set_host_name(name: str) -> None:
+    _check(int(_libc.sethostname(name.encode(), ctypes.c_size_t(len(name)))), "sethostname")
+
+
+def loopback_up() -> None:
+    """Through the C library, since the modules for sockets would have to be loaded for this one call."""
+    control = _check(int(_libc.socket(2, 2 | os.O_CLOEXEC, 0)), "socket")  # AF_INET, SOCK_DGRAM
+    request = struct.pack("16sh14x", b"lo", 0x1 | 0x40)  # IFF_UP | IFF_RUNNING
+    try:
+        _check(int(_libc.ioctl(control, ctypes.c_ulong(0x8914), request)), "SIOCSIFFLAGS")
+    finally:
+        os.close(control)
+
+
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
     passed = [os.fsencode(text) or None for text in (source, target, kind)]
     _check(int(_libc.mount(*passed, ctypes.c_ulong(flags), options.encode() or None)), f"mount {kind} {target}".strip())

@@ -9,18 +9,20 @@ it so, and the kernel ends everything when the guard itself is killed.
 
 from __future__ import annotations
 
-import contextlib
+import _signal as signal  # the public module imports enum, which takes longer than building a namespace
 import marshal
 import os
 import select
-import signal
-from collections.abc import Callable
-from typing import Any, NoReturn
 
 from . import kernel
 
-Plan = dict[str, Any]
-"""argv, env, cwd, rlimits [(number, value)], filter (bytes), keep (fds that the program inherits), lifeline, status
+TYPE_CHECKING = False  # typing would cost a third of the start-up time
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    Plan = dict[str, Any]
+"""What is to be started: argv, env, cwd, rlimits [(number, value)], filter (bytes), keep (fds that the program inherits), lifeline, status
 (fds), and what its `kind` reads: "namespaces" (inside/namespaces.py), "landlock" (inside/landlock.py), "limits" (nothing)."""
 
 SETUP_FAILED = 125
@@ -173,14 +175,18 @@ def kill_descendants() -> None:
 
 
 def _signal(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    try:
         os.kill(pid, number)
+    except ProcessLookupError:
+        return
 
 
 def _descendants(pid: int) -> set[int]:
     found: set[int] = set()
-    with contextlib.suppress(OSError):  # it ended while it was looked at
+    try:
         for task in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{task}/children") as file:
                 found.update(int(word) for word in file.read().split())
+    except OSError:  # it ended while it was looked at
+        return found
     return found.union(*[_descendants(child) for child in found])

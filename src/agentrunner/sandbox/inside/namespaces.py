@@ -8,16 +8,15 @@ belongs to it, and then becomes an unprivileged user of the host, so that limits
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
+import _signal as signal  # as in launcher.py
 import os
-import signal
-import socket
-import struct
-from collections.abc import Callable
-from typing import Any, NoReturn
 
 from . import kernel, launcher
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
 _KERNEL_FILES_KEPT_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs")
 _KERNEL_FILES_HIDDEN = ("kcore", "keys", "key-users", "kmsg", "timer_list")
@@ -28,7 +27,10 @@ _BASE = "/usr"
 def enter(plan: launcher.Plan) -> Callable[[], NoReturn]:
     """Called in the guard, which stays outside of all but the user namespace; the answer is called in its child."""
     if plan["host_ids"]:
-        plan["userns"] = {whose: _mapped_namespace(ids, plan["host_ids"]) for whose, ids in plan["owners"].items()}
+        made: dict[tuple[int, ...], int] = {}
+        for ids in map(tuple, plan["owners"].values()):  # most often the same ones twice
+            made[ids] = made.get(ids) or _mapped_namespace(ids, plan["host_ids"])
+        plan["userns"] = {whose: made[tuple(ids)] for whose, ids in plan["owners"].items()}
         kernel.unshare(kernel.CLONE_NEWPID)
     else:
         uid, gid = os.getuid(), os.getgid()
@@ -42,8 +44,8 @@ def _first_process(plan: launcher.Plan) -> NoReturn:
     launcher.tie_to_parent(plan)
     apart = kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
     kernel.unshare(apart | kernel.CLONE_NEWCGROUP)
-    socket.sethostname("sandbox")
-    _loopback_up()
+    kernel.set_host_name("sandbox")
+    kernel.loopback_up()
     _build_root(plan)
     if plan["host_ids"]:
         _become(plan["userns"]["workspace"], *plan["owners"]["workspace"])
@@ -61,7 +63,7 @@ def _write_maps(process: str, uids: str, gids: str) -> None:
         os.close(fd)
 
 
-def _mapped_namespace(disk_ids: list[int], host_ids: list[int]) -> int:
+def _mapped_namespace(disk_ids: tuple[int, ...], host_ids: list[int]) -> int:
     """A user namespace in which the owner of the workspace is, outside, an unprivileged user of the host. The same
     mapping, laid on a mount, makes that user the owner of those files."""
     ready, go = os.pipe()  # the read and the write end
@@ -88,12 +90,6 @@ def _become(userns: int, uid: int, gid: int) -> None:
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     kernel.hide_from_same_user()
-
-
-def _loopback_up() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        request = struct.pack("16sh14x", b"lo", 0x1 | 0x40)  # IFF_UP | IFF_RUNNING
-        fcntl.ioctl(control, 0x8914, request)  # SIOCSIFFLAGS
 
 
 # --- the new root ------------------------------------------------------------------------------------------------
@@ -182,8 +178,10 @@ def _mount_point(base: int, path: str, is_dir: bool) -> int:
 def _make_dirs(base: int, relative: str) -> int:
     directory = os.dup(base)
     for name in filter(None, relative.split("/")):
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(name, 0o755, dir_fd=directory)
+        except FileExistsError:
+            pass
         deeper = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         os.close(directory)
         directory = deeper
