@@ -119,7 +119,7 @@ def test_packages_of_the_agent_can_be_imported(tmp_path: Path, wall: tuple[str, 
 def test_what_is_mounted_has_parents_before_children_and_guards_last(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / ".env").write_text("x")
-    steps = plan.mounts(str(tmp_path), 1000, 1000)
+    steps = [*plan.mounts(str(tmp_path), 1000, 1000), *plan.guarded(str(tmp_path))]
     places = {step.target: number for number, step in enumerate(steps)}
     assert places["/tmp"] < places[str(tmp_path)] < places[f"{tmp_path}/.git"]
     assert steps[-1].target == f"{tmp_path}/.env"

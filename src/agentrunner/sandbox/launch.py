@@ -41,7 +41,8 @@ class Wall:
     limits: Limits
     environment: Mapping[str, str]
     filter: bytes
-    extra: tuple[plan.Step, ...] = ()
+    mounts: tuple[plan.Step, ...] = ()
+    """Decided once: a program inside cannot change where the next one's interpreter is taken from."""
     host_ids: tuple[int, int] | None = None
     """Whom root becomes; None for ordinary users."""
     owners: Mapping[str, list[int]] = field(default_factory=dict[str, list[int]])
@@ -150,10 +151,8 @@ def _program(wall: Wall, argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _root(wall: Wall) -> dict[str, Any]:
-    uid, gid = wall.owners["workspace"]
-    steps = plan.mounts(wall.workspace, uid, gid, wall.extra)
     return {
-        "mounts": [asdict(step) for step in steps],
+        "mounts": [asdict(step) for step in (*wall.mounts, *plan.guarded(wall.workspace))],
         "root_bytes": plan.ROOT_BYTES,
         "host_ids": list(wall.host_ids) if wall.host_ids else None,
         "owners": dict(wall.owners),
@@ -165,7 +164,7 @@ def _rights(wall: Wall) -> dict[str, Any]:
         return {"confined": False}
     return {
         "confined": True,
-        "readable": [*plan.readable(wall.workspace), *[step.source for step in wall.extra if step.kind == "bind"]],
+        "readable": plan.readable(wall.workspace),
         "writable": [wall.workspace, wall.private_tmp],
         "devices": plan.DEVICES,
     }
@@ -204,8 +203,7 @@ def _bare_interpreter(order_fd: int) -> list[str]:
 
 def _launch_bwrap(wall: Wall, argv: Sequence[str], stdin: bytes, keep: Sequence[int]) -> Child:
     status, status_in_child = os.pipe()
-    uid, gid = wall.owners["workspace"]
-    steps = plan.mounts(wall.workspace, uid, gid, wall.extra)
+    steps = [*wall.mounts, *plan.guarded(wall.workspace)]
     with contextlib.ExitStack() as fds:
         fds.callback(os.close, status_in_child)
 

@@ -88,7 +88,8 @@ class Step:
 
 
 def mounts(workspace: str, uid: int, gid: int, extra: tuple[Step, ...] = ()) -> list[Step]:
-    """All steps in order: what lies deeper comes later. `workspace` is a real path; `extra` are further binds."""
+    """All steps in order: what lies deeper comes later. `workspace` is a real path; `extra` are further binds. What guards
+    the workspace's own secrets (`guarded`) belongs after them."""
     binds = [
         *_etc(),
         *interpreter(workspace),
@@ -104,7 +105,7 @@ def mounts(workspace: str, uid: int, gid: int, extra: tuple[Step, ...] = ()) -> 
     anchors = dict.fromkeys(anchor for step in wanted for anchor in _anchors(workspace, step.target))
     inside = [step for step in wanted if step.target.startswith(workspace + "/")]
     outside = [step for step in wanted if step not in inside]
-    return [*_system(), *_accounts(uid, gid), *outside, *anchors, *inside, *guarded(workspace)]
+    return [*_system(), *_accounts(uid, gid), *outside, *anchors, *inside]
 
 
 def readable(workspace: str) -> list[str]:

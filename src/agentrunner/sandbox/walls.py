@@ -19,7 +19,7 @@ from agentrunner.errors import SandboxError
 from . import bwrap
 from .inside import landlock, seccomp
 from .launch import Launcher, Wall, launch
-from .plan import Step
+from .plan import Step, mounts
 from .values import Limits
 
 Level = Literal["FULL", "PARTIAL", "NONE"]
@@ -64,6 +64,7 @@ def build(offer: Offer, workspace: str, limits: Limits, environment: Mapping[str
         _fill(tmp, wrappers, fonts)
     own = [os.getuid(), os.getgid()]
     state = os.stat(workspace)
+    owner = [state.st_uid, state.st_gid] if os.geteuid() == 0 else own
     path = [os.path.join(tmp, "bin") if tmp else _WRAPPERS] if wrappers else []
     machine = os.uname().machine
     return Wall(
@@ -72,9 +73,9 @@ def build(offer: Offer, workspace: str, limits: Limits, environment: Mapping[str
         limits=limits,
         environment={**_environment(tmp or "/tmp", path), **environment},  # noqa: S108 - a private one
         filter=seccomp.assemble(machine, network=full) if machine in seccomp.AUDIT_ARCH else b"",
-        extra=() if tmp else (*wrappers, *fonts),
+        mounts=() if tmp else tuple(mounts(workspace, owner[0], owner[1], (*wrappers, *fonts))),
         host_ids=_spare_ids() if full and offer.unprivileged and os.geteuid() == 0 else None,
-        owners={"workspace": [state.st_uid, state.st_gid] if os.geteuid() == 0 else own, "caller": own},
+        owners={"workspace": owner, "caller": own},
         private_tmp=tmp,
     )
 

@@ -97,6 +97,14 @@ def setns(fd: int, kind: int) -> None:
     _check(int(_libc.setns(ctypes.c_int(fd), ctypes.c_int(kind))), "setns")
 
 
+def set_limit(number: int, value: int) -> None:
+    """A resource limit, soft and hard; never above the hard limit that is there."""
+    found = ctypes.create_string_buffer(16)
+    _check(int(_libc.getrlimit(number, found)), "getrlimit")
+    value = min(value, *struct.unpack("QQ", found.raw)[1:])
+    _check(int(_libc.setrlimit(number, struct.pack("QQ", value, value))), "setrlimit")
+
+
 def set_host_name(name: str) -> None:
     _check(int(_libc.sethostname(name.encode(), ctypes.c_size_t(len(name)))), "sethostname")
 

@@ -113,7 +113,7 @@ def _exit_code(status: int) -> int:
 def start(plan: Plan) -> NoReturn:
     """Limits, then the program itself. Nothing to run means that only the set-up was wanted."""
     for number, value in plan["rlimits"]:
-        _limit(number, value)
+        kernel.set_limit(number, value)
     if not plan["argv"]:
         os._exit(0)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # this interpreter ignores them, and that would be inherited
@@ -127,15 +127,6 @@ def start(plan: Plan) -> NoReturn:
     except OSError as failure:
         os.write(2, f"{plan['argv'][0]}: {failure.strerror}\n".encode())
         os._exit(126)
-
-
-def _limit(number: int, value: int) -> None:
-    import resource
-
-    hard = resource.getrlimit(number)[1]
-    if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
-    resource.setrlimit(number, (value, value))
 
 
 def run_as_first(plan: Plan) -> NoReturn:
