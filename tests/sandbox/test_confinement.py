@@ -112,7 +112,13 @@ def test_git_is_read_only_and_env_files_are_masked_at_the_full_level(full: Box) 
     for name in (".env", ".env.local", "sub/.env"):
         (full.workspace / name).write_text("KEY=CANARY")
     assert full.run("cat", ".git/config").stdout == "[core]\n"
-    attacks = ("echo x > .git/hooks/post-commit", "mv .git g", "rm -rf .git", "mv sub s2; cat s2/.env", "cat .env .env.local")
+    attacks = (
+        "echo x > .git/hooks/post-commit",
+        "mv .git g",
+        "rm -rf .git",
+        "mv sub s2; cat s2/.env",
+        "cat .env .env.local",
+    )
     for attack in attacks:
         ran = full.run("sh", "-c", attack)
         assert ran.exit_code != 0, attack
@@ -137,7 +143,9 @@ def test_datagrams_do_not_leave(box: Box) -> None:
         listener.bind(("127.0.0.1", 0))
         listener.settimeout(0.3)
         port = listener.getsockname()[1]
-        box.python(f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {port}))")
+        box.python(
+            f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {port}))"
+        )
         with pytest.raises(TimeoutError):
             listener.recv(10)
 
@@ -150,7 +158,9 @@ def test_sockets_of_the_host_cannot_be_reached_by_name(box: Box, tmp_path: Path)
         inside.bind(os.path.relpath(box.workspace / "sock"))
         inside.listen()
         for address in (f"\\0{name}", "sock"):
-            ran = box.python(f"import socket; s = socket.socket(socket.AF_UNIX); s.connect('{address}'); print('REACHED')")
+            ran = box.python(
+                f"import socket; s = socket.socket(socket.AF_UNIX); s.connect('{address}'); print('REACHED')"
+            )
             assert ran.exit_code != 0
             assert "REACHED" not in ran.stdout
 
@@ -163,7 +173,14 @@ def test_nothing_outside_the_workspace_can_be_written(box: Box, tmp_path: Path) 
 
     (tmp_path / "victim").write_text("as it was")
     (box.workspace / "link").symlink_to(tmp_path / "victim")
-    for path in (tmp_path / "victim", tmp_path / "new", Path("link"), Path("/usr/x"), Path("/etc/x"), Path(sys.prefix, "x")):
+    for path in (
+        tmp_path / "victim",
+        tmp_path / "new",
+        Path("link"),
+        Path("/usr/x"),
+        Path("/etc/x"),
+        Path(sys.prefix, "x"),
+    ):
         ran = box.python(f"open({str(path)!r}, 'w').write('PWNED')")
         assert ran.exit_code != 0 or tmp_path.is_relative_to("/tmp"), path  # the sandbox has a /tmp of its own
     assert (tmp_path / "victim").read_text() == "as it was"
@@ -207,7 +224,8 @@ def test_a_daemon_does_not_survive_and_is_not_waited_for(box: Box) -> None:
     began = time.monotonic()
     script = (
         "import os, time\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n"
-        "  for i in range(200): open('beat', 'w').write(str(i)); time.sleep(0.05)\n os._exit(0)\ntime.sleep(0.3)\nprint('done')"
+        "  for i in range(200): open('beat', 'w').write(str(i)); time.sleep(0.05)\n os._exit(0)\n"
+        "time.sleep(0.3)\nprint('done')"
     )
     ran = box.python(script)
     assert ran.stdout == "done\n"

@@ -30,7 +30,9 @@ def run_cells(box: Box, *cells: str, timeout_s: float = 20) -> list[Cell]:
 
 
 def test_variables_live_from_cell_to_cell_and_the_last_expression_is_shown(box: Box) -> None:
-    first, second, third = run_cells(box, "x = 20\nprint('out')\nimport sys; print('err', file=sys.stderr)", "x + 1", "x = 1")
+    first, second, third = run_cells(
+        box, "x = 20\nprint('out')\nimport sys; print('err', file=sys.stderr)", "x + 1", "x = 1"
+    )
     assert (first.ok, first.stdout, first.stderr, first.value) == (True, "out\n", "err\n", "")
     assert (second.ok, second.stdout, second.value) == (True, "", "21")
     assert (third.ok, third.value) == (True, "")
@@ -105,9 +107,7 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES.keys())
-def test_a_forged_reply_is_refused_or_believed_as_text_only(
-    open_box: Callable[..., Box], forgery: str
-) -> None:
+def test_a_forged_reply_is_refused_or_believed_as_text_only(open_box: Callable[..., Box], forgery: str) -> None:
     box = open_box(("full", "native"))
     cell = (
         "import json, os, struct, sys, time\n"
@@ -167,9 +167,7 @@ def test_a_table_is_shown_as_text(box: Box) -> None:
 def test_open_figures_are_saved_and_nothing_is_overwritten(box: Box) -> None:
     (box.workspace / "figure-1.png").write_bytes(b"mine")
     plot = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\nplt.figure(); plt.plot([2, 1])\nNone"
-    drawn, own, none = run_cells(
-        box, plot, "plt.plot([1]); plt.savefig('own.png')", "plt.get_fignums()", timeout_s=60
-    )
+    drawn, own, none = run_cells(box, plot, "plt.plot([1]); plt.savefig('own.png')", "plt.get_fignums()", timeout_s=60)
     assert drawn.ok, drawn.error
     assert drawn.figures == ("figure-2.png", "figure-3.png")
     assert "non-interactive" not in drawn.stderr

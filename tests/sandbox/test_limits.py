@@ -71,7 +71,10 @@ def test_memory_of_one_process_is_limited(open_box: Opener, wall: tuple[str, str
 @every_wall
 def test_memory_of_all_processes_together_is_limited(open_box: Opener, wall: tuple[str, str]) -> None:
     box = open_box(wall, Limits(memory_bytes=256 << 20, memory_total_bytes=300 << 20))
-    greedy = "import os, time\nfor i in range(4):\n if os.fork() == 0:\n  b = b'x' * (150 << 20); time.sleep(20)\ntime.sleep(20)"
+    greedy = (
+        "import os, time\nfor i in range(4):\n if os.fork() == 0:\n  b = b'x' * (150 << 20); time.sleep(20)\n"
+        "time.sleep(20)"
+    )
     ran = box.python(greedy, timeout_s=15)
     assert ran.stopped == "its processes used more than 300 MiB of memory together"
 
@@ -82,8 +85,8 @@ def test_a_fork_bomb_stays_within_its_number_of_tasks(open_box: Opener, wall: tu
     if box.sandbox.lacks:
         pytest.skip(box.sandbox.lacks[0])
     bomb = (
-        "import os, time\nn = 0\nfor i in range(60):\n try:\n  if os.fork() == 0: time.sleep(30); os._exit(0)\n  n += 1\n"
-        " except OSError: break\nprint(n)"
+        "import os, time\nn = 0\nfor i in range(60):\n try:\n  if os.fork() == 0: time.sleep(30); os._exit(0)\n"
+        "  n += 1\n except OSError: break\nprint(n)"
     )
     ran = box.python(bomb)
     assert 10 <= int(ran.stdout) <= 20

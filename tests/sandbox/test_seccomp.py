@@ -1,4 +1,4 @@
-"""The system-call filter, run through a small BPF interpreter: rows of (architecture, call, arguments) and the answer."""
+"""The system-call filter, run through a small BPF interpreter: rows of (call, arguments) and the answer."""
 
 from __future__ import annotations
 
