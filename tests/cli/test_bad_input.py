@@ -157,6 +157,22 @@ def test_a_database_of_a_newer_version(agent: Agent) -> None:
     one_line(agent("sessions"), 2, "999")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("system.md", "{% if %}"), ("system.md", "{{ nobody }}"), ("replan.md", "{{ oops"), ("other.md", "x")],
+)
+def test_a_prompt_that_cannot_be_used(agent: Agent, name: str, content: str) -> None:
+    (agent.folder / "mine").mkdir()
+    (agent.folder / "mine" / name).write_text(content)
+    done = agent("run", "hi", "--script", agent.script(finish()), "--prompts", "mine")
+    one_line(done, 2, "prompt")
+    assert sessions(agent) == []
+
+
+def test_a_strategy_that_is_not_there(agent: Agent) -> None:
+    one_line(agent("run", "hi", "--dry-run", "--strategy", "autogtp"), 2, "autogtp")
+
+
 def test_an_unknown_price(agent: Agent) -> None:
     done = agent("run", "hi", "--model", "nobody-knows-it", env={"OPENAI_API_KEY": "k"})
     one_line(done, 2, "nobody-knows-it", "--price")

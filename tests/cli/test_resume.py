@@ -239,3 +239,60 @@ def test_kill_leaves_nothing_running(agent: Agent, sandboxed: None) -> None:
 def running(what: str) -> bool:
     listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     return any(line.strip() == what for line in listing.splitlines())
+
+
+def test_an_instruction_goes_on_after_a_failed_verification(agent: Agent, sandboxed: None) -> None:
+    script = agent.script(finish(), finish(), finish(), writes("ok"), finish())
+    first = agent("run", "x", "--script", script, "--verify", "test -f ok", "--json")
+    assert first.code == 4
+    assert agent("resume", "--last").code == 4
+    done = agent("resume", "--last", "write the file ok", "--json")
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM] * 3])
+def test_a_signal_during_the_last_words_still_ends_in_order(agent: Agent, signals: list[signal.Signals]) -> None:
+    def answer(data: dict[str, object]) -> Answer:
+        return call("list_files") if "tools" in data else text("too late", delay_s=8)
+
+    with Endpoint(answer) as endpoint:
+        process = agent.start(
+            "run", "x", "--base-url", endpoint.base_url, "--model", "m", "--max-steps", "1", "--json"
+        )
+        wait_for(lambda: len(endpoint.requests) == 2)
+        for each in signals:
+            process.send_signal(each)
+            time.sleep(0.02)
+        out, err = process.communicate(timeout=10)
+    finished = json.loads(out.splitlines()[-1])
+    assert finished["type"] == "session.finished", err
+    assert process.returncode == finished["exit_code"] == 5
+
+
+def test_a_request_that_was_stopped_stays_booked(agent: Agent) -> None:
+    with Endpoint([text("late", delay_s=8)]) as endpoint:
+        process = agent.start("run", "x", "--base-url", endpoint.base_url, "--model", "m", "--price", "1,1", "--json")
+        wait_for(lambda: endpoint.requests)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=10)
+    finished = json.loads(out.splitlines()[-1])
+    assert (finished["reason"], process.returncode) == ("cancelled", 143)
+    assert finished["spent_usd"] > 0.01
+
+
+def test_a_command_that_never_ran_is_run_after_the_resume(agent: Agent, sandboxed: None) -> None:
+    many = {"calls": [{"name": "shell", "arguments": {"command": f"sleep 0.8; echo {n} >> log.txt"}} for n in range(5)]}
+    script = agent.script(many, finish())
+    first = agent("run", "x", "--script", script, "--max-time", "2s", "--json")
+    assert first.code == 8, first.err
+    done = agent("resume", "--last", "--add-time", "60s", "--json")
+    assert done.code == 0, done.err
+    lines = (agent.workspace / "log.txt").read_text().split()
+    assert len(lines) == len(set(lines)) >= 4
+    unknown = [e for e in [*first.of_type("tool.finished"), *done.of_type("tool.finished")] if e["outcome"] == "unknown"]
+    assert len(unknown) <= 1
+
+
+def test_a_session_stays_in_its_workspace(agent: Agent) -> None:
+    agent("run", "x", "--script", agent.script(finish()))
+    assert agent("resume", agent.session(), "more", "--workspace", "elsewhere").code == 2

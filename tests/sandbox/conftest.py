@@ -14,6 +14,11 @@ from agentrunner.sandbox import Limits, Ran, Sandbox, open_sandbox
 
 FULL = [("full", "native"), ("full", "bwrap")]
 ALL = [*FULL, ("partial", "auto")]
+MAIN = [
+    pytest.param(wall, marks=[] if wall == ("full", "native") else [pytest.mark.slow], id="-".join(wall))
+    for wall in ALL
+]
+"""For what does not depend on the wall, or waits for a clock: our own launcher by default, the others with `slow`."""
 
 
 class Box:
@@ -59,6 +64,12 @@ def ids(walls: list[tuple[str, str]]) -> list[str]:
 @pytest.fixture(params=ALL, ids=ids(ALL))
 def box(request: pytest.FixtureRequest, open_box: Callable[..., Box]) -> Box:
     """Every wall."""
+    return open_box(request.param)
+
+
+@pytest.fixture(params=MAIN)
+def main_box(request: pytest.FixtureRequest, open_box: Callable[..., Box]) -> Box:
+    """Our own launcher, or with `slow` every wall."""
     return open_box(request.param)
 
 

@@ -207,6 +207,12 @@ def test_dangerous_doors_are_closed(full: Box, code: str) -> None:
     assert ran.exit_code == 0, ran.stderr
 
 
+def test_groups_of_root_are_left_outside(full: Box) -> None:
+    if os.geteuid():
+        pytest.skip("only root can drop its groups")
+    assert "Groups:\t \n" in full.run("cat", "/proc/self/status").stdout
+
+
 def test_process_one_has_no_more_rights_than_the_program(full: Box) -> None:
     status = full.run("cat", "/proc/1/status").stdout
     for line in ("CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):

@@ -12,7 +12,7 @@ import pytest
 
 from agentrunner.sandbox import Cell, Limits
 
-from .conftest import ALL, Box, ids
+from .conftest import MAIN, Box
 
 needs_matplotlib = pytest.mark.skipif(not importlib.util.find_spec("matplotlib"), reason="matplotlib is not installed")
 needs_pandas = pytest.mark.skipif(not importlib.util.find_spec("pandas"), reason="pandas is not installed")
@@ -29,23 +29,25 @@ def run_cells(box: Box, *cells: str, timeout_s: float = 20) -> list[Cell]:
     return asyncio.run(running())
 
 
-def test_variables_live_from_cell_to_cell_and_the_last_expression_is_shown(box: Box) -> None:
+def test_variables_live_from_cell_to_cell_and_the_last_expression_is_shown(main_box: Box) -> None:
     first, second, third = run_cells(
-        box, "x = 20\nprint('out')\nimport sys; print('err', file=sys.stderr)", "x + 1", "x = 1"
+        main_box, "x = 20\nprint('out')\nimport sys; print('err', file=sys.stderr)", "x + 1", "x = 1"
     )
     assert (first.ok, first.stdout, first.stderr, first.value) == (True, "out\n", "err\n", "")
     assert (second.ok, second.stdout, second.value) == (True, "", "21")
     assert (third.ok, third.value) == (True, "")
 
 
-def test_output_of_c_code_and_of_subprocesses_is_caught(box: Box) -> None:
-    (cell,) = run_cells(box, "import os, subprocess\nos.write(1, b'raw ')\nsubprocess.run(['echo', 'child'])\nNone")
+def test_output_of_c_code_and_of_subprocesses_is_caught(main_box: Box) -> None:
+    (cell,) = run_cells(
+        main_box, "import os, subprocess\nos.write(1, b'raw ')\nsubprocess.run(['echo', 'child'])\nNone"
+    )
     assert cell.stdout == "raw child\n"
 
 
-def test_a_traceback_shows_the_cells_own_lines_only(box: Box) -> None:
+def test_a_traceback_shows_the_cells_own_lines_only(main_box: Box) -> None:
     bad = "import json\ndef load(text):\n    return json.loads(text)\nload('{')"
-    failed, after, syntax = run_cells(box, bad, "load('[1]')", "1 +")
+    failed, after, syntax = run_cells(main_box, bad, "load('[1]')", "1 +")
     assert not failed.ok
     assert '"<cell 1>", line 4' in failed.error
     assert "return json.loads(text)" in failed.error
@@ -57,24 +59,24 @@ def test_a_traceback_shows_the_cells_own_lines_only(box: Box) -> None:
     assert "<cell 3>" in syntax.error
 
 
-def test_leaving_the_program_does_not_end_the_interpreter(box: Box) -> None:
-    left, failed, after = run_cells(box, "x = 1\nraise SystemExit", "import sys; sys.exit(3)", "x")
+def test_leaving_the_program_does_not_end_the_interpreter(main_box: Box) -> None:
+    left, failed, after = run_cells(main_box, "x = 1\nraise SystemExit", "import sys; sys.exit(3)", "x")
     assert left.ok
     assert (failed.ok, failed.error) == (False, "SystemExit: 3")
     assert after.value == "1"
 
 
-def test_a_cell_that_sleeps_too_long_is_interrupted_and_keeps_its_variables(box: Box) -> None:
-    _, slow, after = run_cells(box, "x = 1", "import time; time.sleep(60)", "x", timeout_s=0.5)
+def test_a_cell_that_sleeps_too_long_is_interrupted_and_keeps_its_variables(main_box: Box) -> None:
+    _, slow, after = run_cells(main_box, "x = 1", "import time; time.sleep(60)", "x", timeout_s=0.5)
     assert slow.stopped == "it ran longer than 0.5 s and was interrupted; variables are kept"
     assert (slow.ok, slow.state_lost) == (False, False)
     assert after.value == "1"
 
 
-def test_a_cell_that_ignores_the_interrupt_is_killed_and_says_that_the_state_is_lost(box: Box) -> None:
+def test_a_cell_that_ignores_the_interrupt_is_killed_and_says_that_the_state_is_lost(main_box: Box) -> None:
     stubborn = "import time\nprint('here', flush=True)\nwhile True:\n try: time.sleep(9)\n except BaseException: pass"
     began = time.monotonic()
-    slow, after = run_cells(box, stubborn, "'stubborn' in dir()", timeout_s=0.5)
+    slow, after = run_cells(main_box, stubborn, "'stubborn' in dir()", timeout_s=0.5)
     assert time.monotonic() - began < 5
     assert (slow.ok, slow.state_lost, slow.stdout) == (False, True, "here\n")
     assert slow.stopped == "it ran longer than 0.5 s"
@@ -90,8 +92,10 @@ def test_a_cell_that_ignores_the_interrupt_is_killed_and_says_that_the_state_is_
     ],
     ids=["exit", "signal", "channel"],
 )
-def test_an_interpreter_that_dies_says_why_and_the_next_cell_gets_a_new_one(box: Box, cell: str, reason: str) -> None:
-    dead, after = run_cells(box, cell, "1 + 1")
+def test_an_interpreter_that_dies_says_why_and_the_next_cell_gets_a_new_one(
+    main_box: Box, cell: str, reason: str
+) -> None:
+    dead, after = run_cells(main_box, cell, "1 + 1")
     assert (dead.ok, dead.state_lost) == (False, True)
     assert dead.stopped in (reason, "the interpreter ended itself with exit code 1")
     assert (after.ok, after.value) == (True, "2")
@@ -120,12 +124,12 @@ def test_a_forged_reply_is_refused_or_believed_as_text_only(open_box: Callable[.
     assert after.value == "1"
 
 
-def test_a_fork_in_a_cell_does_not_answer_twice(box: Box) -> None:
-    forked, after = run_cells(box, "import os\npid = os.fork()\n'same'", "1")
+def test_a_fork_in_a_cell_does_not_answer_twice(main_box: Box) -> None:
+    forked, after = run_cells(main_box, "import os\npid = os.fork()\n'same'", "1")
     assert (forked.value, after.value) == ("'same'", "1")
 
 
-@pytest.mark.parametrize("wall", ALL, ids=ids(ALL))
+@pytest.mark.parametrize("wall", MAIN)
 def test_a_cell_that_floods_or_takes_all_memory_is_ended(open_box: Callable[..., Box], wall: tuple[str, str]) -> None:
     limits = Limits(output_kill_bytes=1 << 20, output_bytes=1000, memory_bytes=256 << 20)
     box = open_box(wall, limits)
@@ -138,50 +142,52 @@ def test_a_cell_that_floods_or_takes_all_memory_is_ended(open_box: Callable[...,
     assert len(cut.value) < 70_000
 
 
-def test_input_finds_nobody(box: Box) -> None:
-    (cell,) = run_cells(box, "input('name? ')")
+def test_input_finds_nobody(main_box: Box) -> None:
+    (cell,) = run_cells(main_box, "input('name? ')")
     assert "EOFError" in cell.error
 
 
-def test_modules_of_the_workspace_can_be_imported_but_hide_no_package(box: Box) -> None:
-    (box.workspace / "helper.py").write_text("def twice(x):\n    return 2 * x / 0\n")
-    (box.workspace / "json.py").write_text("raise RuntimeError('shadow')\n")
-    cell, other = run_cells(box, "import helper; helper.twice(2)", "import json; json.dumps(1)")
+def test_modules_of_the_workspace_can_be_imported_but_hide_no_package(main_box: Box) -> None:
+    (main_box.workspace / "helper.py").write_text("def twice(x):\n    return 2 * x / 0\n")
+    (main_box.workspace / "json.py").write_text("raise RuntimeError('shadow')\n")
+    cell, other = run_cells(main_box, "import helper; helper.twice(2)", "import json; json.dumps(1)")
     assert "helper.py" in cell.error
     assert "return 2 * x / 0" in cell.error
     assert other.value == "'1'"
 
 
-def test_functions_of_a_cell_can_be_pickled(box: Box) -> None:
-    cell, _ = run_cells(box, "import pickle\ndef f(x): return x + 1\npickle.loads(pickle.dumps(f))(1)", "1")
+def test_functions_of_a_cell_can_be_pickled(main_box: Box) -> None:
+    cell, _ = run_cells(main_box, "import pickle\ndef f(x): return x + 1\npickle.loads(pickle.dumps(f))(1)", "1")
     assert cell.value == "2"
 
 
 @needs_pandas
-def test_a_table_is_shown_as_text(box: Box) -> None:
-    (cell,) = run_cells(box, "import pandas as pd\npd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})", timeout_s=60)
+def test_a_table_is_shown_as_text(main_box: Box) -> None:
+    (cell,) = run_cells(main_box, "import pandas as pd\npd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})", timeout_s=60)
     assert cell.value.split() == ["a", "b", "0", "1", "x", "1", "2", "y"]
 
 
 @needs_matplotlib
-def test_open_figures_are_saved_and_nothing_is_overwritten(box: Box) -> None:
-    (box.workspace / "figure-1.png").write_bytes(b"mine")
+def test_open_figures_are_saved_and_nothing_is_overwritten(main_box: Box) -> None:
+    (main_box.workspace / "figure-1.png").write_bytes(b"mine")
     plot = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\nplt.figure(); plt.plot([2, 1])\nNone"
-    drawn, own, none = run_cells(box, plot, "plt.plot([1]); plt.savefig('own.png')", "plt.get_fignums()", timeout_s=60)
+    drawn, own, none = run_cells(
+        main_box, plot, "plt.plot([1]); plt.savefig('own.png')", "plt.get_fignums()", timeout_s=60
+    )
     assert drawn.ok, drawn.error
     assert drawn.figures == ("figure-2.png", "figure-3.png")
     assert "non-interactive" not in drawn.stderr
-    assert (box.workspace / "figure-1.png").read_bytes() == b"mine"
+    assert (main_box.workspace / "figure-1.png").read_bytes() == b"mine"
     for name in drawn.figures:
-        assert (box.workspace / name).read_bytes().startswith(b"\x89PNG")
+        assert (main_box.workspace / name).read_bytes().startswith(b"\x89PNG")
     assert own.figures == ()
-    assert (box.workspace / "own.png").stat().st_size > 1000
+    assert (main_box.workspace / "own.png").stat().st_size > 1000
     assert none.value == "[]"
 
 
-def test_cells_asked_for_at_once_run_one_after_the_other(box: Box) -> None:
+def test_cells_asked_for_at_once_run_one_after_the_other(main_box: Box) -> None:
     async def at_once() -> list[Any]:
-        python = await box.sandbox.interpreter()
+        python = await main_box.sandbox.interpreter()
         cells = ["x = []", *["import time; time.sleep(0.01); x.append(len(x)); x[-1]"] * 5]
         found = [cell.value for cell in await asyncio.gather(*[python.execute(cell, 10) for cell in cells])]
         await python.aclose()
@@ -190,15 +196,15 @@ def test_cells_asked_for_at_once_run_one_after_the_other(box: Box) -> None:
     assert asyncio.run(at_once()) == ["", "0", "1", "2", "3", "4"]
 
 
-def test_a_cancelled_cell_leaves_an_interpreter_that_works(box: Box) -> None:
+def test_a_cancelled_cell_leaves_an_interpreter_that_works(main_box: Box) -> None:
     async def cancelled() -> Cell:
-        python = await box.sandbox.interpreter()
+        python = await main_box.sandbox.interpreter()
         cell = asyncio.create_task(python.execute("import time; time.sleep(30)", 60))
         await asyncio.sleep(0.1)
         cell.cancel()
         await asyncio.gather(cell, return_exceptions=True)
         after = await python.execute("1", 10)
-        await box.sandbox.aclose()
+        await main_box.sandbox.aclose()
         return after
 
     assert asyncio.run(cancelled()).value == "1"

@@ -15,9 +15,10 @@ import pytest
 from agentrunner.errors import UsageError
 from agentrunner.sandbox import Limits
 
-from .conftest import ALL, FULL, Box, ids
+from .conftest import ALL, FULL, MAIN, Box, ids
 
 every_wall = pytest.mark.parametrize("wall", ALL, ids=ids(ALL))
+main_wall = pytest.mark.parametrize("wall", MAIN)
 full_walls = pytest.mark.parametrize("wall", FULL, ids=ids(FULL))
 Opener = Callable[..., Box]
 
@@ -33,7 +34,7 @@ def test_a_program_that_runs_too_long_is_ended_with_its_children(box: Box) -> No
     assert (box.workspace / "beat").stat().st_mtime == last
 
 
-@every_wall
+@main_wall
 def test_long_output_keeps_its_beginning_and_end(open_box: Opener, wall: tuple[str, str]) -> None:
     box = open_box(wall, Limits(output_bytes=1000))
     ran = box.python("print('begin'); print('x' * 50_000); print('end')")
@@ -44,7 +45,7 @@ def test_long_output_keeps_its_beginning_and_end(open_box: Opener, wall: tuple[s
     assert box.python("print('short')").stdout == "short\n"
 
 
-@every_wall
+@main_wall
 def test_a_flood_of_output_is_ended(open_box: Opener, wall: tuple[str, str]) -> None:
     box = open_box(wall, Limits(output_bytes=10_000, output_kill_bytes=1 << 20))
     for command in ("yes", "yes >&2"):
@@ -68,7 +69,7 @@ def test_memory_of_one_process_is_limited(open_box: Opener, wall: tuple[str, str
     assert "MemoryError" in ran.stderr
 
 
-@every_wall
+@main_wall
 def test_memory_of_all_processes_together_is_limited(open_box: Opener, wall: tuple[str, str]) -> None:
     box = open_box(wall, Limits(memory_bytes=256 << 20, memory_total_bytes=300 << 20))
     greedy = (
@@ -100,7 +101,7 @@ def test_a_file_cannot_grow_beyond_its_limit(open_box: Opener, wall: tuple[str, 
     assert (box.workspace / "big").stat().st_size <= 1 << 20
 
 
-@every_wall
+@main_wall
 def test_a_workspace_that_grows_too_much_ends_the_program(open_box: Opener, wall: tuple[str, str]) -> None:
     box = open_box(wall, Limits(growth_bytes=20 << 20))
     script = "i=0; while true; do head -c 5000000 /dev/zero > f$i; i=$((i+1)); done"
@@ -109,14 +110,14 @@ def test_a_workspace_that_grows_too_much_ends_the_program(open_box: Opener, wall
     assert box.run("rm", "-rf", *[path.name for path in box.workspace.iterdir()]).stopped == ""
 
 
-@every_wall
+@main_wall
 def test_too_many_files_end_the_program(open_box: Opener, wall: tuple[str, str]) -> None:
     box = open_box(wall, Limits(entries=100))
     ran = box.python("import time\nfor i in range(200): open(f'f{i}', 'w').close()\ntime.sleep(20)", timeout_s=10)
     assert ran.stopped == "the workspace grew by more than 100 files; delete what is not needed"
 
 
-@every_wall
+@main_wall
 def test_processor_time_is_limited(open_box: Opener, wall: tuple[str, str]) -> None:
     box = open_box(wall, Limits(cpu_s=1))
     ran = box.python("while True: pass", timeout_s=20)

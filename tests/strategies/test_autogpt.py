@@ -213,3 +213,70 @@ def test_a_crowded_context_is_summarised_by_one_request() -> None:
 def test_template_text_in_a_goal_stays_text(text: str) -> None:
     driven = Driven(replace(SESSION, goal=text))
     assert text in driven.wish.conversation.messages[1].content
+
+
+def test_a_persons_words_give_a_failed_verification_new_tries() -> None:
+    driven = Driven(replace(SESSION, verify="false"))
+    for attempt in range(3):
+        words = (Notice("message", "try it like this"),) if attempt == 2 else ()
+        driven.step(("finish", {"answer": "done"}, "ok"), notices=words)
+        driven.send([ToolResult("verify", "shell", "error", "exit code 1")])
+    assert driven.answer is None
+    assert isinstance(driven.wish, Ask)
+
+
+def test_a_persons_words_give_an_unreadable_model_new_tries() -> None:
+    driven = Driven()
+    for attempt in range(4):
+        words = (Notice("message", "answer plainly"),) if attempt == 3 else ()
+        driven.step(text="{", error=StepError("malformed", "?"), notices=words)
+    assert driven.answer is None
+
+
+def test_an_interrupted_verification_is_made_again() -> None:
+    driven = Driven(replace(SESSION, verify="make test"))
+    driven.step(("finish", {"answer": "done"}, "ok"))
+    wish = driven.send([ToolResult("verify", "shell", "unknown", "interrupted")])
+    assert isinstance(wish, Act)
+    driven.send([ToolResult("verify", "shell", "ok", "exit code 0")])
+    assert driven.answer == Answer("done")
+
+
+def test_overflows_that_compacting_does_not_cure_end_it() -> None:
+    driven = Driven()
+    for _ in range(12):
+        call = ToolCall("c", "read_file", {})
+        result = ToolResult("c", "read_file", "ok", "word " * 1000, saved_as="@output/1-0.txt")
+        driven.count += 1
+        completion = Completion({"role": "assistant", "content": ""}, "", (call,))
+        driven.send(Step(f"/llm:{driven.count}", driven.count, completion, (result,)))
+    for _ in range(6):
+        if driven.answer is not None:
+            break
+        if driven.wish.label == "compact":
+            driven.step(text="summary")
+        else:
+            driven.count += 1
+            driven.send(Step(f"/llm:{driven.count}", driven.count, error=StepError("overflow", "too long")))
+    assert driven.answer is not None
+    assert driven.answer.outcome == "gave_up"
+
+
+def test_an_unreadable_answer_stays_in_the_conversation() -> None:
+    driven = Driven()
+    said = {"role": "assistant", "content": '{"thoughts": {}}'}
+    completion = Completion(said, "", problem='"command" is missing')
+    driven.send(Step("/llm:1", 1, completion, error=StepError("malformed", '"command" is missing')))
+    assert driven.wish.conversation.messages[-2].raw == said
+
+
+def test_a_context_that_cannot_shrink_is_not_compacted_at_every_step() -> None:
+    driven = Driven(replace(SESSION, context_tokens=10))
+    labels: list[str] = []
+    for number in range(12):
+        driven.step(("list_files", {}, "ok"), text=f"note {number}", usage=Usage(1000, 0, 1, 0))
+        while driven.wish.label == "compact":
+            labels.append("compact")
+            driven.step(text="summary")
+        labels.append("step")
+    assert labels.count("compact") <= 3

@@ -75,6 +75,8 @@ def resume_command(
     if last and instruction is not None:
         raise UsageError("--last names the session already", "give only an instruction beside it")
     settings, chosen = load_settings(given(flags))
+    if "workspace" in chosen and not last:
+        raise UsageError("a session stays in its workspace", "leave --workspace out, or use it with --last")
     if last:
         session, instruction = _newest(settings, "workspace" in chosen), session
     if session is None:
@@ -83,6 +85,8 @@ def resume_command(
         seconds = parse_duration(add_time) if add_time else None
     except ValueError as error:
         raise UsageError(f"--add-time {add_time!r} is not a time", str(error)) from None
+    if add_cost is not None and not add_cost < float("inf"):
+        raise UsageError(f"--add-cost {add_cost!r} is not an amount", "give US dollars, as in 0.50")
     more: JSON = {"steps": add_steps, "usd": add_cost, "tokens": add_tokens, "seconds": seconds}
     name = session
 
@@ -107,6 +111,7 @@ def load_settings(flags: dict[str, Any]) -> "tuple[Settings, set[str]]":
 
 def conduct(settings: "Settings", job: Job) -> int:
     """Run a session with a screen around it; print the result; return the exit code."""
+    _check_output(settings.output)
     screen = choose_screen(sys.stderr, os.environ, quiet=settings.quiet or settings.json_lines)
     control = Control()
     outlet = Outlet(human=screen.ask, on_phase=screen.on_phase, recall=screen.recall, remark=screen.remark)
@@ -146,7 +151,13 @@ async def _with_signals(job: Job, settings: "Settings", outlet: Outlet, control:
     with contextlib.suppress(NotImplementedError):
         loop.add_signal_handler(signal.SIGINT, interrupt)
         loop.add_signal_handler(signal.SIGTERM, terminate)
-    finished = await task
+    try:
+        finished = await task
+    finally:
+        # The end is being written down: nothing that comes now can change it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
     return finished, bool(seen)
 
 
@@ -167,6 +178,12 @@ def _show(settings: "Settings", screen: Screen, finished: Event, attempted: bool
         except OSError as error:
             raise UsageError(f"the answer cannot be written to {str(settings.output)!r}: {error.strerror}") from None
     return int(finished.data["exit_code"])
+
+
+def _check_output(path: Path | None) -> None:
+    """Find out before the run, not after it."""
+    if path is not None and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
+        raise UsageError(f"the answer cannot be written to {str(path)!r}", "give -o a file in a folder of yours")
 
 
 def _newest(settings: "Settings", of_workspace: bool) -> str:

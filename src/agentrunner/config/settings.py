@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         "always",
         commands=_BOTH,
     )
-    no_web: bool = option("Permissions", False, "Leave out web_search and web_fetch.", guard="clearing", commands=_BOTH)
+    no_web: bool = option("Permissions", False, "Leave out web_search and web_fetch.", guard="clearing")
     sandbox: Literal["auto", "full", "partial", "none"] = option(
         "Permissions",
         "auto",

@@ -40,6 +40,8 @@ async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, *, approve
     if in_doubt and run.parts.toolbox.effect(call.name) == "unsafe":
         return _note(run, place, step, ToolResult(call.id, call.name, "unknown", _unknown(call.name)))
     refused = call.problem or await _approval(run, call, place, step, approve=approve)
+    if not refused:
+        run.check_time()
     run.log.note(
         "tool.started", place, step | {"call_id": call.id, "name": call.name, "arguments": dict(call.arguments)}
     )
@@ -47,7 +49,6 @@ async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, *, approve
         return _note(run, place, step, refused)
     if refused:
         return _note(run, place, step, ToolResult(call.id, call.name, "error", refused))
-    run.check_time()
     await run.log.flush()
     run.parts.on_phase(f"running {call.name}")
     before = run.parts.clock()
@@ -71,7 +72,10 @@ async def _approval(run: Run, call: ToolCall, place: str, step: JSON, *, approve
         case "ask":
             if not approve:
                 return ""
-    if decision.kind == "approval" and run.granted > 0:
+    known = run.log.last(place, "human.answered")
+    if known is not None and known.data["granted"]:
+        return ""
+    if known is None and decision.kind == "approval" and run.granted > 0:
         run.granted -= 1
         _answered(run, place, step, call, "y", granted=True)
         return ""

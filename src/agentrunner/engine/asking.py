@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from agentrunner.engine.run import Run, Stop
-from agentrunner.errors import ModelError
+from agentrunner.errors import ModelError, ScriptError
 from agentrunner.guard.ledger import Exhausted, Reservation, usage_of
 from agentrunner.types import JSON, Ask, Completion, Event, Request, StepError, Thoughts, ToolCall, ToolSpec, Usage
 
@@ -30,7 +30,7 @@ async def answer(run: Run, ask: Ask, key: str, branch: str) -> tuple[Completion,
 
     retrying = AsyncRetrying(
         retry=retry_if_exception(_worth_another_attempt),
-        stop=stop_after_attempt(run.parts.retries + 1),
+        stop=stop_after_attempt(1 if ask.label == "wrap_up" else run.parts.retries + 1),
         wait=_wait,
         sleep=run.pause,
         reraise=True,
@@ -59,12 +59,8 @@ async def _attempt(run: Run, ask: Ask, key: str, branch: str, attempt: int) -> t
     before = parts.clock()
     try:
         completion = await _send(run, request)
-    except ModelError as error:
-        booked = ledger.keep(key) if error.kind == "unknown" else None
-        if booked is None:
-            ledger.release(key)
-        failed: JSON = {"attempt": attempt, "status": error.status, "message": error.message, "kind": error.kind}
-        run.log.note("request.failed", key, place | failed | {"booked_usd": booked})
+    except (ModelError, ScriptError, asyncio.CancelledError) as error:
+        run.log.note("request.failed", key, place | _failed(run, key, error, attempt))
         await run.log.flush()
         raise
     cost = ledger.settle(key, _conversation(ask), completion.usage, step=not wrap_up)
@@ -93,6 +89,18 @@ def _reserve(run: Run, ask: Ask, key: str) -> tuple[Request, Reservation]:
         key, ask.label, ask.conversation, trailing, ask.tools, ask.schema, reservation.output_tokens, left
     )
     return request, reservation
+
+
+def _failed(run: Run, key: str, error: BaseException, attempt: int) -> JSON:
+    """What is journalled of an attempt without an answer. One that may have been billed stays booked."""
+    kind, status = "unknown", 0
+    if isinstance(error, ModelError):
+        kind, status = error.kind, error.status
+    elif isinstance(error, ScriptError):
+        kind = "script"
+    booked = run.parts.ledger.keep(key) if kind == "unknown" else run.parts.ledger.release(key)
+    message = str(error) or "stopped while it was on its way"
+    return {"attempt": attempt, "status": status, "kind": kind, "message": message, "booked_usd": booked}
 
 
 async def _send(run: Run, request: Request) -> Completion:

@@ -46,10 +46,11 @@ async def _ask(run: Run, ask: Ask, branch: str, ordinal: int, detector: StuckDet
             if isinstance(answered, StepError)
             else Step(key, answered[1], answered[0])
         )
-    if step.completion is None or ask.label == "wrap_up":
+    if step.completion is None:
         return step
     step = await _with_tools(run, ask, step, branch, ordinal)
-    return await _with_notices(run, step, branch, ordinal, detector)
+    # What is asked without tools is an aside: the guard and people speak to the work itself.
+    return await _with_notices(run, step, branch, ordinal, detector) if ask.tools else step
 
 
 def _answered_before(run: Run, ask: Ask, key: str, branch: str) -> Step | None:

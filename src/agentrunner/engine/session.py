@@ -121,7 +121,8 @@ async def _last_words(run: Run, journal: Journal, end: Stop) -> str:
         try:
             async with asyncio.timeout(max(0.0, min(20.0, run.seconds_left(wrap_up=True)))):
                 text = (await drive(run, strategy, f"/wrapup:{attempt}")).text
-        except (Stop, AgentError, TimeoutError):
+        except (Stop, AgentError, TimeoutError, asyncio.CancelledError):
+            # Whoever cancels now wants the end, and the end is what comes next.
             text = ""
         await run.log.flush()
         if text:

@@ -26,6 +26,8 @@ MAX_SENDS = 8
 """There are fewer things to learn about an endpoint than this, so a request is never sent for ever."""
 TEMPLATE_BYTES = 16
 """Per message: what a chat template puts around it, at most a token or two for each of role, start and end."""
+ENVELOPE_BYTES = 256
+"""The rest of the body: some endpoints count what they are sent rather than what they read."""
 TOOLS_BYTES = 512
 """Instructions on calling tools that endpoints add to the prompt by themselves: up to about 350 tokens."""
 BYTES_PER_TOKEN = 8
@@ -199,6 +201,7 @@ class EndpointModel:
             len(self._messages(conversation, protocol, request.tools))
             + len(self._trailing(request, protocol))
             + TEMPLATE_BYTES * (len(conversation.messages) + 2)
+            + ENVELOPE_BYTES
             + (len(tools) + TOOLS_BYTES if tools else 0)
             + (len(encode(request.schema)) if request.schema is not None else 0)
         )

@@ -31,6 +31,10 @@ NOT_PINNED = {"api_key", "home", "database_url", "json_lines", "stream", "quiet"
 """Settings that belong to an attempt, not to the session: secrets, places, and how it is shown."""
 
 
+WORK = ("step", "execute", "repair")
+"""Labels of requests with tools: the steps to which a person's words can be added."""
+
+
 def _nothing(_: object) -> None:
     return None
 
@@ -54,6 +58,8 @@ class Outlet:
 async def start(goal: str, settings: "Settings", outlet: Outlet, control: Control) -> Event:
     """Run a new session to its `session.finished`. Nothing is made before everything that can be checked was."""
     goal = check_goal(goal)
+    if settings.strategy not in STRATEGIES:
+        raise UsageError(f"the strategy {settings.strategy!r} is not there yet", f"known: {', '.join(STRATEGIES)}")
     check_key(settings)
     warm_up(settings)
     rates = _rates(settings, outlet)
@@ -110,6 +116,8 @@ async def resume(
         with SessionLock(settings.home, session_id):
             past = journal.load(session_id)
             created = past[0].data
+            if created["strategy"] not in STRATEGIES:
+                raise UsageError(f"the session's strategy {created['strategy']!r} is not part of this version")
             settings = _as_it_was(settings, chosen, created["_settings"])
             check_key(settings)
             warm_up(settings)
@@ -141,6 +149,8 @@ class _Runner:
         toolbox = open_tools(settings, self.workspace, outputs, self.sandbox, session.prompts, session.output_schema)
         if new:
             session = replace(session, tools=toolbox.specs())
+            # A prompt that cannot be filled in is found before there is a session.
+            next(STRATEGIES[session.strategy](session))
             opening = [("session.created", "", self._created(session))]
         elif [spec.name for spec in toolbox.specs()] != [spec.name for spec in session.tools]:
             _say_other_tools(session.tools, toolbox.specs())
@@ -236,7 +246,9 @@ def _opening(past: Sequence[Event], instruction: str, answer: str | None, more: 
         place = {name: asked.data[name] for name in ("step", "branch", "call_id")}
         opening.append(("human.answered", asked.key, place | {"answer": answer, "granted": False}))
     if instruction:
-        steps = [e for e in past if e.type == "completion.received" and e.data["step"] and e.data["branch"] == "/"]
+        steps = [
+            e for e in past if e.type == "completion.received" and e.data["label"] in WORK and e.data["branch"] == "/"
+        ]
         opening.append(("message.added", steps[-1].key if steps else "", {"text": instruction}))
     return opening
 
@@ -305,7 +317,9 @@ def _check_sandbox_use(settings: "Settings", sandbox: "Sandbox | None", notes: S
 def _say_other_tools(then: Sequence[ToolSpec], now: Sequence[ToolSpec]) -> None:
     missing = sorted({spec.name for spec in then} - {spec.name for spec in now})
     added = sorted({spec.name for spec in now} - {spec.name for spec in then})
-    what = f"{missing[0]!r} is not there any more" if missing else f"{added[0]!r} is new"
+    what = (
+        f"{missing[0]!r} is not there any more" if missing else f"{added[0]!r} is new" if added else "in another order"
+    )
     raise UsageError(f"the session was made with other tools: {what}", "resume it as it was started")
 
 

@@ -81,7 +81,7 @@ class Sandbox:
         except asyncio.CancelledError:  # it is being started all the same
             (await starting).discard()
             raise
-        self._children.add(child)
+        self._children = {other for other in self._children if other.process.returncode is None} | {child}
         return child
 
 
@@ -93,11 +93,9 @@ def open_sandbox(
     limits: Limits | None = None,
     environment: Mapping[str, str] | None = None,
     confirmed_none: bool = False,
-    cache: Path | None = None,
 ) -> Sandbox:
     """The best sandbox of the wanted level. "auto" takes FULL, else PARTIAL, never NONE. `environment` is added to the
-    few variables that programs get; `cache` is a folder outside the workspace where slow preparations may be kept.
-    Raises `SandboxError` with the cause and the remedy."""
+    few variables that programs get. Raises `SandboxError` with the cause and the remedy."""
     if sys.platform != "linux":
         raise SandboxError(
             f"there is no sandbox for {sys.platform} yet: code and commands cannot be run", "files and web still work"
@@ -107,9 +105,9 @@ def open_sandbox(
         raise SandboxError("running without a sandbox needs a confirmation", "add --i-know-there-is-no-sandbox")
     refusals: list[str] = []
     for offer in offers(level, launcher):
-        wall = build(offer, real, limits or Limits(), environment or {}, cache)
+        wall = build(offer, real, limits or Limits(), environment or {})
         if not (refusal := try_out(wall)):
             return Sandbox(wall, offer.level, lacking(offer, wall))
         wall.discard()
         refusals.append(f"{offer.launcher}: {refusal}")
-    raise SandboxError(f"no sandbox can be set up here ({'; '.join(refusals)})", remedy(refusals))
+    raise SandboxError(f"no sandbox can be set up here ({'; '.join(dict.fromkeys(refusals))})", remedy(refusals))

@@ -53,10 +53,18 @@ def first_process(status_fd: int) -> int:
 
 
 def command(
-    steps: Sequence[Step], program: dict[str, Any], root_bytes: int, status_fd: int, file_of: Callable[[bytes], int]
+    steps: Sequence[Step],
+    program: dict[str, Any],
+    root_bytes: int,
+    status_fd: int,
+    file_of: Callable[[bytes], int],
+    ids: Sequence[int] | None,
 ) -> list[str]:
-    """The arguments. `file_of` makes a file of bytes and answers its descriptor, which bubblewrap inherits."""
+    """The arguments. `file_of` makes a file of bytes and answers its descriptor, which bubblewrap inherits. `ids`: the
+    user and group that the program sees itself as, if that is somebody else."""
     options = [f"--unshare-{name}" for name in _NAMESPACES]
+    if ids:
+        options += ["--uid", str(ids[0]), "--gid", str(ids[1])]
     if version() >= (0, 8):  # older ones leave it to the filter
         options.append("--disable-userns")
     options += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "sandbox", "--clearenv"]

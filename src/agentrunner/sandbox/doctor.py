@@ -71,7 +71,7 @@ class Report:
         lines = [f"sandbox        {self.level}{how}"]
         lines += [f"  lacks        {lack}" for lack in self.lacks]
         for check in self.checks:
-            verdict = f"{check.refused} of {check.of} attacks refused" if check.works else f"does not work: {check.cause}"
+            verdict = f"{check.refused} of {check.of} attacks refused" if check.works else f"no: {check.cause}"
             lines.append(f"  {check.launcher:<12} {check.level}, {verdict}")
             if check.remedy:
                 lines.append(f"  {'':<12} to mend it: {check.remedy}")
@@ -92,7 +92,9 @@ def examine(workspace: Path | None = None) -> Report:
             continue  # the same launcher already works in its better form
         folder = Path(tempfile.mkdtemp(prefix=".agent-doctor-", dir=parent))
         try:
-            checks.append(_check(offer, folder))
+            check = _check(offer, folder)
+            if (check.launcher, check.cause) not in [(other.launcher, other.cause) for other in checks]:
+                checks.append(check)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     best = next((check for check in _preferred(checks) if check.works), None)
@@ -109,7 +111,7 @@ def _preferred(checks: list[Check]) -> list[Check]:
 def _check(offer: Offer, folder: Path) -> Check:
     workspace = folder / "workspace"
     workspace.mkdir()
-    wall = build(offer, str(workspace.resolve()), Limits(tasks=_TASKS, wall_s=20), {}, None)
+    wall = build(offer, str(workspace.resolve()), Limits(tasks=_TASKS, wall_s=20), {})
     if refusal := try_out(wall):
         wall.discard()
         return Check(offer.level, offer.launcher, False, refusal, remedy([f"{offer.launcher}: {refusal}"]))

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
+import re
 import resource
 import select
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,10 +24,14 @@ from agentrunner.errors import SandboxError
 
 from . import bwrap, plan
 from .inside import launcher
+from .paths import PathError, Root
 from .spawn import spawn
 from .values import Limits
 
 Launcher = Literal["bwrap", "native", "landlock", "none"]
+_BWRAP_MARK = "bwrap: "
+_STAGES = ("/mnt", "/media", "/srv")
+"""Where root lays out its files for bubblewrap, in a mount namespace of its own: nothing is ever taken from there."""
 END_S = 2.0
 """How long a guard gets to end what it guards before it is killed itself; the kernel does the rest then."""
 
@@ -51,7 +55,9 @@ class Wall:
 
     def discard(self) -> None:
         if self.private_tmp:
-            shutil.rmtree(self.private_tmp, ignore_errors=True)
+            folder, name = os.path.split(self.private_tmp)
+            with contextlib.suppress(OSError, PathError), contextlib.closing(Root(Path(folder))) as root:
+                root.delete(name)  # whatever was left in it, by hands that are not followed anywhere
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +74,8 @@ class Child:
     """Closing it makes our own guard end everything."""
     first: int = -1
     """bubblewrap has no such guard: this is a handle on process 1 of its namespace."""
+    failure_mark: str = ""
+    """How what the launcher itself says on standard error begins."""
 
     def end(self) -> None:
         """Begins to end it."""
@@ -181,9 +189,13 @@ def _rlimits(wall: Wall) -> list[tuple[int, int]]:
         (resource.RLIMIT_MEMLOCK, 64 << 10),  # one io ring or key store; nothing here needs more
         (resource.RLIMIT_MSGQUEUE, 0),
     ]
-    if wall.launcher in ("bwrap", "native"):  # counted from zero in a user namespace
+    if wall.launcher in ("bwrap", "native") and _kernel() >= (5, 14):  # counted from zero in a user namespace
         return [*found, (resource.RLIMIT_NPROC, limits.tasks)]
     return [*found, (resource.RLIMIT_NPROC, _tasks_of_user() + limits.tasks)]
+
+
+def _kernel() -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
 
 
 def _tasks_of_user() -> int:
@@ -204,6 +216,11 @@ def _bare_interpreter(order_fd: int) -> list[str]:
 def _launch_bwrap(wall: Wall, argv: Sequence[str], stdin: bytes, keep: Sequence[int]) -> Child:
     status, status_in_child = os.pipe()
     steps = [*wall.mounts, *plan.guarded(wall.workspace)]
+    staged = [step for step in steps if step.own] if wall.host_ids else []
+    stage = next((path for path in _STAGES if os.path.isdir(path)), "")  # noqa: PTH112
+    places = {step: f"{stage}/{number}" for number, step in enumerate(staged)}
+    steps = [replace(step, source=places[step]) if step in places else step for step in steps]
+    ids = wall.owners["workspace"] if wall.host_ids else None
     with contextlib.ExitStack() as fds:
         fds.callback(os.close, status_in_child)
 
@@ -214,9 +231,16 @@ def _launch_bwrap(wall: Wall, argv: Sequence[str], stdin: bytes, keep: Sequence[
             return fd
 
         passed = [status_in_child, *keep]
-        command = bwrap.command(steps, _program(wall, argv), plan.ROOT_BYTES, status_in_child, file_of)
+        command = bwrap.command(steps, _program(wall, argv), plan.ROOT_BYTES, status_in_child, file_of, ids)
+        if wall.host_ids:
+            order: launcher.Plan = {"kind": "stage", "argv": command, "keep": list(passed), "lifeline": -1}
+            order |= {"status": status_in_child, "stage": stage, "mark": _BWRAP_MARK}
+            order |= {"mounts": [asdict(step) for step in staged]}
+            order |= {"host_ids": list(wall.host_ids), "owners": dict(wall.owners)}
+            command = _bare_interpreter(file_of(marshal.dumps(order)))
         process, out, err = _spawn(command, passed, stdin)
-    return Child(process, os.pidfd_open(process.pid), out, err, status, first=_open_process(bwrap.first_process(status)))
+    first = _open_process(bwrap.first_process(status))
+    return Child(process, os.pidfd_open(process.pid), out, err, status, first=first, failure_mark=_BWRAP_MARK)
 
 
 def _open_process(pid: int) -> int:

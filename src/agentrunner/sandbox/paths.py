@@ -1,7 +1,7 @@
 """Files of the workspace, read and written by this program itself on paths that a model chose.
 
-The kernel decides whether a path stays inside (openat2 with RESOLVE_BENEATH), not a comparison of strings: a
-program that swaps folders for links at the same time gains nothing. Where openat2 is missing, each component is opened by
+The kernel decides whether a path stays inside (openat2 with RESOLVE_BENEATH), not a comparison of strings. A program
+that swaps folders for links at the same time gains nothing. Where openat2 is missing, each component is opened by
 itself and no link is followed at all. Every message is an instruction to a model.
 """
 # ruff: noqa: PTH115, PTH119 - plain strings and descriptors, as the kernel takes them
@@ -14,41 +14,23 @@ import secrets
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from .inside import kernel
+from .trees import QUIET, Entry, sweep, walk
 
 MAX_READ_BYTES = 10 << 20
 MAX_DEPTH, MAX_ENTRIES = 32, 10_000
 """How deep and how far a listing goes: deeper trees are made by accident or to trip somebody."""
-_MAX_DELETED = 1_000_000
 _MAX_MADE = 100
 """Folders made for one path; more than anybody means."""
-_SWEEP_DEPTH = 64
-"""Folders held open at once while a tree is removed; what lies deeper is moved up first."""
-_QUIET = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-"""No terminal gained, no waiting for the other end of a named pipe."""
 _O_PATH = getattr(os, "O_PATH", 0)
 _RETRIES = 16
 """openat2 answers EAGAIN when something is renamed while it looks."""
 
-Kind = Literal["file", "dir", "link", "other"]
-
 
 class PathError(Exception):
     """A path cannot be used; the text tells a model what to do instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a listing shows of one name. `path` is relative to the root, with `/`."""
-
-    path: str
-    kind: Kind
-    bytes: int
-    mtime: float
 
 
 class Root:
@@ -103,7 +85,7 @@ class Root:
         start = self._open(rel, os.O_RDONLY | os.O_DIRECTORY)
         try:
             prefix = self._place_of(start)
-            _walk(start, f"{prefix}/" if prefix else "", max_depth, max_entries, found)
+            walk(start, f"{prefix}/" if prefix else "", max_depth, max_entries, found)
         finally:
             os.close(start)
         return sorted(found, key=lambda entry: entry.path)
@@ -118,7 +100,7 @@ class Root:
             if before and stat.S_ISDIR(before.st_mode):
                 raise PathError(f"{rel!r} is a folder; give the path of a file")
             temporary = f".{name[:100]}.{secrets.token_hex(6)}.tmp"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _QUIET
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | QUIET
             fd = os.open(temporary, flags, 0o666, dir_fd=folder)
             try:
                 self._fill(fd, data, before)
@@ -134,7 +116,7 @@ class Root:
     def append(self, rel: str, data: bytes) -> None:
         """To the end of a file; made if it is missing."""
         with self._parent(rel, make=True) as (folder, name):
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | _QUIET
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | QUIET
             fd = os.open(name, flags, 0o666, dir_fd=folder)
             try:
                 _check_regular(fd, rel)
@@ -162,7 +144,7 @@ class Root:
             if not found:
                 raise PathError(f"{rel!r} does not exist; call list_files to see what is there")
             if stat.S_ISDIR(found.st_mode):
-                _sweep(folder, name)
+                sweep(folder, name)
             else:
                 os.unlink(name, dir_fd=folder)
 
@@ -233,7 +215,7 @@ class Root:
         resolve = kernel.RESOLVE_BENEATH | kernel.RESOLVE_NO_MAGICLINKS
         for _ in range(_RETRIES):
             try:
-                return kernel.open_at(self._fd, path, flags | _QUIET if flags != _O_PATH else flags, resolve)
+                return kernel.open_at(self._fd, path, flags | QUIET if flags != _O_PATH else flags, resolve)
             except OSError as failure:
                 if failure.errno in (errno.ENOSYS, errno.EPERM):  # before Linux 5.6, or refused by a filter
                     return _open_step_by_step(self._fd, path, flags)
@@ -278,7 +260,7 @@ def _open_step_by_step(root: int, path: str, flags: int) -> int:
         os.close(current)
         raise OSError(errno.EXDEV, "leaves the folder", path)
     for number, part in enumerate(parts, 1):
-        wanted = (flags | _QUIET) if number == len(parts) else os.O_RDONLY | os.O_DIRECTORY | _QUIET
+        wanted = (flags | QUIET) if number == len(parts) else os.O_RDONLY | os.O_DIRECTORY | QUIET
         try:
             deeper = os.open(part, wanted | os.O_NOFOLLOW, dir_fd=current)
         finally:
@@ -302,67 +284,6 @@ def _lstat(folder: int, name: str) -> os.stat_result | None:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
-
-
-def _walk(folder: int, prefix: str, depth: int, max_entries: int, found: list[Entry]) -> None:
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if len(found) >= max_entries:
-                return
-            with suppress(OSError):  # gone meanwhile
-                seen = entry.stat(follow_symlinks=False)
-                found.append(Entry(prefix + entry.name, _kind(seen.st_mode), seen.st_size, seen.st_mtime))
-                if stat.S_ISDIR(seen.st_mode) and depth > 1:
-                    below = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | _QUIET, dir_fd=folder)
-                    try:
-                        _walk(below, f"{prefix}{entry.name}/", depth - 1, max_entries, found)
-                    finally:
-                        os.close(below)
-
-
-def _kind(mode: int) -> Kind:
-    if stat.S_ISREG(mode):
-        return "file"
-    return "dir" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "other"
-
-
-def _sweep(folder: int, name: str) -> None:
-    """Removes a tree of any depth with a bounded number of open folders: what lies too deep is first moved up."""
-    waiting = [name]
-    budget = _MAX_DELETED
-    while waiting:
-        top = waiting[-1]
-        deep: list[str] = []
-        budget = _empty(folder, folder, top, _SWEEP_DEPTH, deep, budget)
-        if deep:
-            waiting += deep
-        else:
-            os.rmdir(top, dir_fd=folder)
-            waiting.pop()
-
-
-def _empty(base: int, parent: int, name: str, depth: int, deep: list[str], budget: int) -> int:
-    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | _QUIET, dir_fd=parent)
-    try:
-        with os.scandir(folder) as found:
-            entries = list(found)
-        budget -= len(entries)
-        if budget < 0:
-            raise OSError(errno.EFBIG, f"more than {_MAX_DELETED} files")
-        for entry in entries:
-            if not entry.is_dir(follow_symlinks=False):
-                os.unlink(entry.name, dir_fd=folder)
-            elif depth > 1:
-                budget = _empty(base, folder, entry.name, depth - 1, deep, budget)
-                with suppress(OSError):  # not empty while something below waits at the top
-                    os.rmdir(entry.name, dir_fd=folder)
-            else:
-                moved = f".{secrets.token_hex(8)}.deleted"
-                os.rename(entry.name, moved, src_dir_fd=folder, dst_dir_fd=base)
-                deep.append(moved)
-    finally:
-        os.close(folder)
-    return budget
 
 
 def _outside(rel: str) -> PathError:

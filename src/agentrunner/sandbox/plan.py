@@ -2,14 +2,16 @@
 
 Looks at the machine (where the interpreter lies, what the workspace holds) but changes nothing.
 """
-# ruff: noqa: PTH100, PTH110, PTH111, PTH112, PTH114, PTH115, PTH118, PTH119, PTH120 - plain strings, as the kernel takes them
+# ruff: noqa: PTH109, PTH100, PTH110, PTH111, PTH112, PTH114, PTH115, PTH118, PTH119, PTH120 - plain strings, as the kernel takes them
 
 from __future__ import annotations
 
 import os
 import stat
 import sys
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,8 +90,8 @@ class Step:
 
 
 def mounts(workspace: str, uid: int, gid: int, extra: tuple[Step, ...] = ()) -> list[Step]:
-    """All steps in order: what lies deeper comes later. `workspace` is a real path; `extra` are further binds. What guards
-    the workspace's own secrets (`guarded`) belongs after them."""
+    """All steps in order: what lies deeper comes later. `workspace` is a real path; `extra` are further binds. What
+    guards the workspace's own secrets (`guarded`) belongs after them."""
     binds = [
         *_etc(),
         *interpreter(workspace),
@@ -189,7 +191,9 @@ def _parts(prefix: str, workspace: str) -> list[str]:
     for store in _STORES:
         if _inside(real, [store]):
             return [store]
-    private = [os.path.realpath(os.path.expanduser("~")), workspace, os.path.realpath(os.curdir)]
+    private = [os.path.realpath(os.path.expanduser("~")), workspace]
+    with suppress(FileNotFoundError):  # the working directory may have been removed
+        private.append(os.getcwd())
     if any(_inside(folder, [real]) for folder in private):
         paths = [os.path.join(prefix, name) for name in _PARTS_OF_A_PREFIX]
         return [path for path in paths if os.path.exists(path) and not (os.path.islink(path) and real == workspace)]
@@ -231,9 +235,9 @@ def guarded(workspace: str) -> list[Step]:
 def secrets(workspace: str) -> Iterator[str]:
     """`.env*` files and sockets, wherever they lie in it; links are not followed, virtual environments not entered."""
     left = _MAX_SCANNED
-    folders = [(workspace, 0)]
+    folders = deque([(workspace, 0)])  # what lies near the top is found first
     while folders and left > 0:
-        folder, depth = folders.pop()
+        folder, depth = folders.popleft()
         try:
             with os.scandir(folder) as found:
                 entries = list(found)

@@ -1,5 +1,5 @@
 """Which walls this machine can build, best first; what each lacks; and what to do where none can be had."""
-# ruff: noqa: PTH116, PTH118, PTH120 - plain strings, as the kernel takes them
+# ruff: noqa: PTH111, PTH116, PTH118, PTH120 - plain strings, as the kernel takes them
 
 from __future__ import annotations
 
@@ -46,20 +46,21 @@ def offers(level: str, launcher: str) -> list[Offer]:
         return [Offer("PARTIAL", "landlock")]
     root = os.geteuid() == 0
     native = [Offer("FULL", "native")] + ([Offer("FULL", "native", unprivileged=False)] if root else [])
-    bubble = [Offer("FULL", "bwrap", unprivileged=False)]
+    bubble = [Offer("FULL", "bwrap")] + ([Offer("FULL", "bwrap", unprivileged=False)] if root else [])
     if launcher == "auto":
-        full = native if not bwrap.version() else [native[0], *bubble] if root else [*bubble, *native]
+        both = [bubble[0], native[0], *bubble[1:], *native[1:]]
+        full = both if bwrap.version() else native
     else:
         full = bubble if launcher == "bwrap" else native
     return [*full, Offer("PARTIAL", "landlock")] if level == "auto" else full
 
 
-def build(offer: Offer, workspace: str, limits: Limits, environment: Mapping[str, str], cache: Path | None) -> Wall:
+def build(offer: Offer, workspace: str, limits: Limits, environment: Mapping[str, str]) -> Wall:
     """Nothing is started yet. Below FULL it makes a private temporary folder, which `Wall.discard` removes."""
     full = offer.level == "FULL"
     tmp = "" if full else tempfile.mkdtemp(prefix="agent-")
     wrappers = _wrappers()
-    fonts = tuple(_font_lists(workspace, cache))
+    fonts = tuple(_font_lists(workspace))
     if tmp:
         _fill(tmp, wrappers, fonts)
     own = [os.getuid(), os.getgid()]
@@ -148,18 +149,14 @@ def _fill(tmp: str, wrappers: tuple[Step, ...], fonts: tuple[Step, ...]) -> None
         shutil.copyfile(font_list.source, Path(tmp, "mpl", Path(font_list.target).name))
 
 
-def _font_lists(workspace: str, cache: Path | None) -> Iterator[Step]:
+def _font_lists(workspace: str) -> Iterator[Step]:
     """matplotlib's list of fonts, if it was ever made on this machine: making it takes longer than a plot."""
     if workspace in ("/tmp", "/tmp/mpl"):  # noqa: S108 - nothing is ever put into the workspace
         return
-    homes = [cache, Path(os.environ.get("MPLCONFIGDIR") or Path.home() / ".cache" / "matplotlib")]
-    seen: set[str] = set()
-    for home in filter(None, homes):
-        for path in sorted(home.glob("fontlist-v*.json")):
-            if path.name not in seen and path.is_file():
-                seen.add(path.name)
-                target = f"/tmp/mpl/{path.name}"  # noqa: S108
-                yield Step("bind", target, str(path.resolve()), own="caller", optional=True)
+    home = Path(os.environ.get("MPLCONFIGDIR") or os.path.expanduser("~/.cache/matplotlib"))
+    for path in sorted(home.glob("fontlist-v*.json")):
+        if path.is_file():
+            yield Step("bind", f"/tmp/mpl/{path.name}", str(path.resolve()), own="caller", optional=True)  # noqa: S108
 
 
 def _spare_ids() -> tuple[int, int] | None:
@@ -204,7 +201,7 @@ def lacking(offer: Offer, wall: Wall) -> tuple[str, ...]:
 def remedy(refusals: list[str]) -> str:
     """What to do about it, by what was refused and what this machine says about itself."""
     refused = "; ".join(refusals)
-    if not any(word in refused for word in ("unshare", "mount", "namespace", "not permitted", "uid map", "not installed")):
+    if not any(word in refused for word in ("unshare", "mount", "namespace", "permitted", "uid map", "not installed")):
         return "`agent doctor` tries each way and says what is missing"
     if _reads("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
         return (

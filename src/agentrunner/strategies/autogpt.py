@@ -15,6 +15,10 @@ MAX_REPAIRS = 3
 """Answers in a row that could not be read, before giving up; each is a paid request."""
 MAX_TRIES = 3
 """Times that a finished goal may fail its verification."""
+MAX_OVERFLOWS = 2
+"""Overflows in a row: when compacting twice did not help, a third time will not."""
+MIN_STEPS_BETWEEN = 4
+"""Steps between two compactions, so that a context which cannot shrink is not summarised for ever."""
 
 
 def autogpt(session: Session) -> Strategy:
@@ -27,14 +31,21 @@ def autogpt(session: Session) -> Strategy:
 
 def work(session: Session, talk: Conversation, label: Label) -> Strategy:
     """The think-act loop on a conversation, until an answer is accepted or given up."""
-    repairs = tries = 0
+    repairs = tries = overflows = 0
+    since_compaction = MIN_STEPS_BETWEEN
     while True:
         step: Step = yield Ask("repair" if repairs else label, talk, session.tools)
         if step.error is not None and step.error.kind == "overflow":
-            if not (yield from compact(session, talk)):
+            overflows += 1
+            if overflows > MAX_OVERFLOWS or not (yield from compact(session, talk)):
                 return Answer("The context window is too small for this goal.", outcome="gave_up")
             continue
+        overflows = 0
+        since_compaction += 1
         talk.add(step)
+        spoken = any(notice.kind == "message" for notice in step.notices)
+        if spoken:  # A person wants more: what failed before does not count against it.
+            repairs = tries = 0
         if step.error is not None:
             repairs += 1
             if repairs > MAX_REPAIRS:
@@ -42,7 +53,7 @@ def work(session: Session, talk: Conversation, label: Label) -> Strategy:
             continue
         repairs = 0
         answer, problem = yield from conclusion(session, step)
-        if answer is not None and not any(notice.kind == "message" for notice in step.notices):
+        if answer is not None and not spoken:
             return answer
         if problem:
             tries += 1
@@ -51,8 +62,9 @@ def work(session: Session, talk: Conversation, label: Label) -> Strategy:
             talk.say(session.render("replan", reason=problem))
         elif _revises(step):
             talk.say(session.render("replan", reason="your criticism says that the plan must change"))
-        if crowded(session, talk, step):
+        if since_compaction >= MIN_STEPS_BETWEEN and crowded(session, talk, step):
             yield from compact(session, talk)
+            since_compaction = 0
 
 
 def conclusion(session: Session, step: Step) -> Generator[Op, Any, tuple[Answer | None, str]]:
@@ -79,11 +91,20 @@ def conclusion(session: Session, step: Step) -> Generator[Op, Any, tuple[Answer 
     if failed:
         return None, f"finish came together with a command that failed ({failed[0].name}): look at its result first"
     if session.verify:
-        check: ToolResult
-        [check] = yield Act((ToolCall("verify", "shell", {"command": session.verify}),))
+        check = yield from verification(session.verify)
         if check.outcome != "ok":
             return None, f"the verification `{session.verify}` failed:\n{check.content}"
     return answer, ""
+
+
+def verification(command: str) -> Generator[Op, Any, ToolResult]:
+    """What the user's own check says. One that was interrupted has said nothing, and is made again."""
+    call = ToolCall("verify", "shell", {"command": command})
+    check: ToolResult
+    [check] = yield Act((call,))
+    if check.outcome == "unknown":
+        [check] = yield Act((call,))
+    return check
 
 
 def _finish_call(step: Step) -> tuple[ToolCall | None, ToolResult | None]:

@@ -11,6 +11,8 @@ from agentrunner.types import Ask, Message, Op, Session, Step
 
 KEEP_RESULTS = 4
 """Tool results at the end that stay as long as there is another way: what the model is working with."""
+WORTH_IT = 0.9
+"""Part of the size that compacting must get below to have been of use."""
 KEEP_MESSAGES = 6
 """Messages at the end that are never folded, about two steps."""
 TARGET_SHARE = 0.5
@@ -30,7 +32,7 @@ def crowded(session: Session, talk: Conversation, step: Step) -> bool:
 
 
 def compact(session: Session, talk: Conversation) -> Generator[Op, Any, bool]:
-    """Shrink the conversation to about half. Returns whether it became smaller at all."""
+    """Shrink the conversation to about half. Returns whether that made a difference worth another request."""
     before = size_bytes(talk)
     target = before * TARGET_SHARE
     stub_results(talk, target, KEEP_RESULTS)
@@ -38,10 +40,8 @@ def compact(session: Session, talk: Conversation) -> Generator[Op, Any, bool]:
         yield from summarise(session, talk)
     if size_bytes(talk) > target:
         stub_results(talk, target, 1)
-    if size_bytes(talk) == before:
-        return False
     talk.folded()
-    return True
+    return size_bytes(talk) < before * WORTH_IT
 
 
 def size_bytes(talk: Conversation) -> int:
@@ -65,7 +65,7 @@ def stub_results(talk: Conversation, target: float, keep: int) -> None:
 def summarise(session: Session, talk: Conversation) -> Generator[Op, Any, None]:
     """Fold the oldest steps into one message that a model wrote; without an answer they are folded to a bare note."""
     last = _step_boundary(talk)
-    if last < talk.head:
+    if last <= talk.head:  # Nothing is there to fold, or only an earlier summary.
         return
     past = "\n\n".join(_plain(m) for m in talk.messages[talk.head : last + 1])
     if len(past) > SUMMARY_BYTES:

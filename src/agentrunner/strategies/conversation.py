@@ -49,11 +49,12 @@ class Conversation:
         An answer that was cut at its length goes in without its calls: they may be incomplete.
         """
         answer = step.completion
-        if answer is not None and (answer.text or answer.calls):
-            raw = answer.message
-            if step.error is not None and "tool_calls" in raw:
-                raw = {k: v for k, v in raw.items() if k != "tool_calls"} | {"content": answer.text or "(cut off)"}
-            self.append(Message("assistant", answer.text, raw=raw, ref=step.key if raw is answer.message else ""))
+        if answer is not None and (answer.text or answer.calls or answer.problem):
+            if step.error is not None and answer.calls:
+                text = answer.text or "(cut off)"
+                self.append(Message("assistant", text, raw={"role": "assistant", "content": text}))
+            else:
+                self.append(Message("assistant", answer.text, raw=answer.message, ref=step.key))
         for position, result in enumerate(step.results):
             self.append(
                 Message(

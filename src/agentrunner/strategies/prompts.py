@@ -36,6 +36,8 @@ def load_prompts(override: Path | None = None) -> dict[str, str]:
         unknown = sorted(set(own) - set(prompts))
         if unknown:
             raise UsageError(f"nothing uses the prompt {unknown[0]!r}", f"known: {', '.join(sorted(prompts))}")
+        for name, text in own.items():
+            _check(name, text)
         prompts |= own
     return prompts
 
@@ -50,6 +52,15 @@ def fill_in(text: str, variables: Mapping[str, object]) -> str:
         raise UsageError(
             f"a prompt cannot be filled in: {error}", "see the comment at its top for its variables"
         ) from None
+
+
+def _check(name: str, text: str) -> None:
+    from jinja2 import TemplateError
+
+    try:
+        _compile(text)
+    except TemplateError as error:
+        raise UsageError(f"the prompt {name!r} is not a template: {error}", "see prompts/README.md") from None
 
 
 @lru_cache(maxsize=128)

@@ -10,7 +10,7 @@ import struct
 
 from . import kernel, launcher
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # as in launcher.py
 if TYPE_CHECKING:
     from typing import NoReturn
 

@@ -9,21 +9,24 @@ it so, and the kernel ends everything when the guard itself is killed.
 
 from __future__ import annotations
 
-import _signal as signal  # the public module imports enum, which takes longer than building a namespace
 import marshal
 import os
 import select
 
 from . import kernel
 
-TYPE_CHECKING = False  # typing would cost a third of the start-up time
+TYPE_CHECKING = False  # importing typing, and enum for the public signal module, takes longer than building the wall
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from typing import Any, NoReturn
 
     Plan = dict[str, Any]
-"""What is to be started: argv, env, cwd, rlimits [(number, value)], filter (bytes), keep (fds that the program inherits), lifeline, status
-(fds), and what its `kind` reads: "namespaces" (inside/namespaces.py), "landlock" (inside/landlock.py), "limits" (nothing)."""
+else:
+    import _signal as signal
+"""Plan: argv, env, cwd, rlimits [(number, value)], filter (bytes), keep (fds that the program inherits), lifeline and
+status (fds), and what its `kind` reads: "namespaces" (namespaces.py), "landlock" (landlock.py), or "stage" (also
+namespaces.py, when root is to use bubblewrap)."""
 
 SETUP_FAILED = 125
 
@@ -31,9 +34,9 @@ SETUP_FAILED = 125
 def main(plan_fd: int) -> NoReturn:
     with os.fdopen(plan_fd, "rb") as file:
         plan: Plan = marshal.load(file)  # noqa: S302 - written by the process that started this one
-    if plan["kind"] == "limits":  # the last step behind a wall that another launcher built
-        start(plan)
     kernel.close_all_but({*plan["keep"], plan["lifeline"], plan["status"]})
+    if plan["kind"] == "stage":
+        stage(plan)
     os.set_inheritable(plan["status"], False)
     if plan["kind"] == "namespaces":  # elsewhere the guard outlives the agent: nobody else would end the program
         kernel.die_with_parent(signal.SIGKILL)
@@ -44,7 +47,7 @@ def main(plan_fd: int) -> NoReturn:
 
 
 def guard(plan: Plan) -> NoReturn:
-    """Runs the plan's kind in a child and leaves with its exit code, 128 + n for signal n."""
+    """Runs the plan in a child and leaves with its exit code, 128 + n for signal n."""
     if plan["kind"] == "namespaces":
         from . import namespaces
 
@@ -58,6 +61,16 @@ def guard(plan: Plan) -> NoReturn:
         code = _wait(child, plan["lifeline"], kill_descendants)
         end_descendants()
     os._exit(code)
+
+
+def stage(plan: Plan) -> NoReturn:
+    from . import namespaces
+
+    try:
+        namespaces.stage(plan)
+    except OSError as failure:  # in the words of the launcher that was to follow
+        os.write(2, f"{plan['mark']}{failure.filename or 'set-up'}: {failure.strerror}\n".encode(errors="replace"))
+        os._exit(1)
 
 
 def fail(plan: Plan, failure: OSError) -> NoReturn:

@@ -4,19 +4,21 @@ What is mounted where is decided by the agent (plan.py); this file carries it ou
 an ordinary user is mapped to itself in a new user namespace; root makes the mounts with its own rights, id-maps what
 belongs to it, and then becomes an unprivileged user of the host, so that limits bind and files keep their owner.
 """
-# ruff: noqa: PTH101, PTH119, PTH120 - pathlib is not loaded here
+# ruff: noqa: SIM105, PTH101, PTH119, PTH120 - pathlib is not loaded here
 
 from __future__ import annotations
 
-import _signal as signal  # as in launcher.py
 import os
 
 from . import kernel, launcher
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # as in launcher.py
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from typing import Any, NoReturn
+else:
+    import _signal as signal
 
 _KERNEL_FILES_KEPT_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs")
 _KERNEL_FILES_HIDDEN = ("kcore", "keys", "key-users", "kmsg", "timer_list")
@@ -27,10 +29,7 @@ _BASE = "/usr"
 def enter(plan: launcher.Plan) -> Callable[[], NoReturn]:
     """Called in the guard, which stays outside of all but the user namespace; the answer is called in its child."""
     if plan["host_ids"]:
-        made: dict[tuple[int, ...], int] = {}
-        for ids in map(tuple, plan["owners"].values()):  # most often the same ones twice
-            made[ids] = made.get(ids) or _mapped_namespace(ids, plan["host_ids"])
-        plan["userns"] = {whose: made[tuple(ids)] for whose, ids in plan["owners"].items()}
+        _make_mapped_namespaces(plan)
         kernel.unshare(kernel.CLONE_NEWPID)
     else:
         uid, gid = os.getuid(), os.getgid()
@@ -38,6 +37,31 @@ def enter(plan: launcher.Plan) -> Callable[[], NoReturn]:
         _write_maps("/proc/self", f"{uid} {uid} 1", f"{gid} {gid} 1")
     kernel.hide_from_same_user()
     return lambda: _first_process(plan)
+
+
+def stage(plan: launcher.Plan) -> NoReturn:
+    """For another launcher that root wants to use: lays what belongs to root, id-mapped, where it can be bound by an
+    unprivileged user, becomes that user, and gives over to it."""
+    _make_mapped_namespaces(plan)
+    kernel.unshare(kernel.CLONE_NEWNS)
+    kernel.mount("", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+    trees = [_opened(step, plan) for step in plan["mounts"]]
+    kernel.mount("tmpfs", plan["stage"], "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0755")
+    base = os.open(plan["stage"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for number, tree in enumerate(trees):
+        _bind(base, {"target": f"/{number}"}, tree)
+    os.setgroups([])
+    uid, gid = plan["host_ids"]
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    os.execve(plan["argv"][0], plan["argv"], {})  # noqa: S606 - a fixed path
+
+
+def _make_mapped_namespaces(plan: launcher.Plan) -> None:
+    made: dict[tuple[int, ...], int] = {}
+    for ids in map(tuple, plan["owners"].values()):  # most often the same ones twice
+        made[ids] = made.get(ids) or _mapped_namespace(ids, plan["host_ids"])
+    plan["userns"] = {whose: made[tuple(ids)] for whose, ids in plan["owners"].items()}
 
 
 def _first_process(plan: launcher.Plan) -> NoReturn:
@@ -86,6 +110,7 @@ def _mapped_namespace(disk_ids: tuple[int, ...], host_ids: list[int]) -> int:
 
 
 def _become(userns: int, uid: int, gid: int) -> None:
+    os.setgroups([])
     kernel.setns(userns, kernel.CLONE_NEWUSER)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-_PTRACE_ATTACH, _CLONE_NEWUSER = 16, 0x10000000
+_PTRACE_SEIZE, _CLONE_NEWUSER = 0x4206, 0x10000000  # seizing, unlike attaching, does not stop its victim
 _BEATS = 20
 
 
@@ -28,7 +28,7 @@ def main(given: dict[str, Any]) -> None:
         "udp": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", given["udp"])) < 0,
         "unix": lambda: socket.socket(socket.AF_UNIX).connect("\0" + given["unix"]) is None,
         "write": lambda: _write(given["outside"]) < 0,
-        "ptrace": lambda: libc.ptrace(_PTRACE_ATTACH, os.getppid(), 0, 0) == 0,
+        "ptrace": lambda: libc.ptrace(_PTRACE_SEIZE, os.getppid(), 0, 0) == 0,
         "unshare": lambda: libc.unshare(_CLONE_NEWUSER) == 0,
         "daemon": lambda: _daemon(given["beat"]),
     }
