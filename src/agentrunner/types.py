@@ -235,6 +235,8 @@ class Answer:
     text: str
     artifacts: tuple[str, ...] = ()
     outcome: Literal["done", "gave_up", "unverified"] = "done"
+    reason: str = ""
+    """Why, when the outcome is not "done" and the text does not say it."""
 
 
 Op = Ask | Act

@@ -257,3 +257,58 @@ def test_standard_input_is_a_file_only_when_asked(agent: Agent) -> None:
     assert done.out == "stdin.txt\n"
     assert (agent.workspace / "stdin.txt").read_bytes() == b"a,b\n"
     assert Path(agent.folder, "script.yaml").exists()
+
+
+def test_an_empty_path_is_not_the_current_directory(agent: Agent) -> None:
+    one_line(agent("run", "hi", "--dry-run", "--workspace", ""), 2, "--workspace")
+
+
+@pytest.mark.parametrize("where", ["agent-home", "agent-home/inside", "."])
+def test_a_workspace_that_would_lay_the_journal_open(agent: Agent, where: str) -> None:
+    one_line(agent("run", "hi", "--dry-run", "--workspace", where), 2, "workspace")
+    one_line(agent("sandbox", "run", "--workspace", where, "--", "true"), 2, "workspace")
+
+
+def test_a_reader_of_progress_that_goes_away_does_not_stop_the_work(agent: Agent) -> None:
+    command = " ".join(agent.command("run", "hi", "--script", agent.script(writes("a.txt"), finish("the result"))))
+    piped = f"{command} 2>&1 >out.txt | head -1"
+    subprocess.run(["bash", "-c", piped], cwd=agent.folder, env=agent.environment(), check=True, capture_output=True)
+    assert (agent.folder / "out.txt").read_text() == "the result\n"
+
+
+@pytest.mark.parametrize(("redirection", "code"), [("2>&-", 0), (">&-", 0), (">/dev/full", 1), ("2>/dev/full", 0)])
+def test_streams_that_cannot_be_written_give_no_traceback(agent: Agent, redirection: str, code: int) -> None:
+    command = " ".join(agent.command("run", "hi", "--script", agent.script(finish("the result"))))
+    done = subprocess.run(
+        ["bash", "-c", f"{command} {redirection}"], cwd=agent.folder, env=agent.environment(), capture_output=True
+    )
+    assert done.returncode == code, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert len(sessions(agent)) == 1
+
+
+def test_a_current_directory_that_is_gone(agent: Agent) -> None:
+    command = f"mkdir gone; cd gone; rmdir ../gone; {' '.join(agent.command('sessions', 'list'))}"
+    done = subprocess.run(["bash", "-c", command], cwd=agent.folder, env=agent.environment(), capture_output=True)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_prompt_that_is_not_text(agent: Agent) -> None:
+    (agent.folder / "mine").mkdir()
+    (agent.folder / "mine" / "system.md").write_bytes(b"\xff\xfe")
+    one_line(agent("run", "hi", "--script", agent.script(finish()), "--prompts", "mine"), 2, "system.md")
+
+
+def test_a_failed_verification_says_what_failed(agent: Agent, sandboxed: None) -> None:
+    script = agent.script(finish(), finish(), finish())
+    done = agent("run", "hi", "--script", script, "--verify", "echo no such thing >&2; exit 3", "--quiet")
+    assert done.code == 4
+    assert "no such thing" in done.err
+
+
+def test_a_verification_cut_by_the_time_limit_is_a_time_limit(agent: Agent, sandboxed: None) -> None:
+    script = agent.script(finish(), finish(), finish())
+    done = agent("run", "hi", "--script", script, "--verify", "sleep 100", "--max-time", "2s", "--json")
+    assert (done.code, done.finished["reason"]) == (8, "budget_time")
+    assert done.finished["steps"] == 1

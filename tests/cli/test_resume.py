@@ -256,9 +256,7 @@ def test_a_signal_during_the_last_words_still_ends_in_order(agent: Agent, signal
         return call("list_files") if "tools" in data else text("too late", delay_s=8)
 
     with Endpoint(answer) as endpoint:
-        process = agent.start(
-            "run", "x", "--base-url", endpoint.base_url, "--model", "m", "--max-steps", "1", "--json"
-        )
+        process = agent.start("run", "x", "--base-url", endpoint.base_url, "--model", "m", "--max-steps", "1", "--json")
         wait_for(lambda: len(endpoint.requests) == 2)
         for each in signals:
             process.send_signal(each)
@@ -283,13 +281,15 @@ def test_a_request_that_was_stopped_stays_booked(agent: Agent) -> None:
 def test_a_command_that_never_ran_is_run_after_the_resume(agent: Agent, sandboxed: None) -> None:
     many = {"calls": [{"name": "shell", "arguments": {"command": f"sleep 0.8; echo {n} >> log.txt"}} for n in range(5)]}
     script = agent.script(many, finish())
-    first = agent("run", "x", "--script", script, "--max-time", "2s", "--json")
+    first = agent("run", "x", "--script", script, "--max-time", "3s", "--json")
     assert first.code == 8, first.err
     done = agent("resume", "--last", "--add-time", "60s", "--json")
     assert done.code == 0, done.err
     lines = (agent.workspace / "log.txt").read_text().split()
     assert len(lines) == len(set(lines)) >= 4
-    unknown = [e for e in [*first.of_type("tool.finished"), *done.of_type("tool.finished")] if e["outcome"] == "unknown"]
+    unknown = [
+        e for e in [*first.of_type("tool.finished"), *done.of_type("tool.finished")] if e["outcome"] == "unknown"
+    ]
     assert len(unknown) <= 1
 
 

@@ -105,7 +105,9 @@ def test_verification_has_three_tries_and_asks_for_another_plan() -> None:
         if attempt < 2:
             assert "exit code 2" in driven.last_words()
             assert "plan" in driven.last_words()
-    assert driven.answer == Answer("done", outcome="unverified")
+    assert driven.answer is not None
+    assert (driven.answer.text, driven.answer.outcome) == ("done", "unverified")
+    assert "exit code 2" in driven.answer.reason
 
 
 def test_a_passed_verification_ends_it() -> None:

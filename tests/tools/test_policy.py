@@ -55,13 +55,13 @@ def test_asking_the_user_is_a_question_of_its_own_kind_in_the_models_words() -> 
 
 
 def test_an_approval_shows_the_command_without_what_could_forge_it() -> None:
-    arguments = {"command": "echo \x1b[2Jhi\u202e\nrm -rf x", "extra": "y" * 1_000}
+    arguments = {"command": "echo \x1b[2Jhi\u202e\nrm -rf x", "extra": "y" * 5_000}
     decision = Policy("each").decide("shell", arguments, "unsafe", ())
     assert decision.kind == "approval"
     assert "echo hi\\nrm -rf x" in decision.text
     assert not set("\x1b\u202e\n") & set(decision.text)
-    assert "1002 characters" in decision.text
-    assert len(decision.text) < 1_000
+    assert "5002 characters" in decision.text
+    assert len(decision.text) < 5_000
 
 
 def test_a_refusal_does_not_repeat_the_url() -> None:

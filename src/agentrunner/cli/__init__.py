@@ -1,14 +1,16 @@
 """The command line. Each command's module is loaded only when that command is used, so that `agent --help` is quick."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from agentrunner.errors import AgentError
+from agentrunner.errors import AgentError, UsageError
 
 COMMANDS = {
     "run": ("run", "Start a session: take a goal to a verified end."),
@@ -71,7 +73,11 @@ def root(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The process's whole life: run a command, turn what went wrong into one line and an exit code."""
     command = typer.main.get_command(app)
+    # A closed stream is None to Python, and whatever would write to it would fail.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
     try:
+        _check_directory()
         code = command.main(list(sys.argv[1:] if arguments is None else arguments), "agent", standalone_mode=False)
     except AgentError as error:
         fail(str(error), error.exit_code)
@@ -80,15 +86,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         fail("stopped", 130)
     except BrokenPipeError:
-        # Whoever read our output has gone: there is nobody left to tell.
-        sys.stderr.close()
+        # Whoever read our output has gone: there is nobody left to tell, not even at the last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         # Usage errors of the command line parser have no public base class; all others are bugs, with their traceback.
         if not hasattr(error, "format_message"):
             raise
+        if not str(error.format_message()):  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
+            sys.exit(2)  # `agent` alone: its help was printed.
         fail(str(error.format_message()), 2)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _check_directory() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current directory is gone", "change to one that exists") from None
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -46,8 +47,8 @@ def with_settings(command: str) -> Callable[[Callable[..., int]], Callable[..., 
 
 
 def _as_read(kind: Any) -> Any:
-    """Numbers arrive as text: the settings know better than the parser what to say about a wrong one."""
-    return str | None if kind in (int | None, float | None) else kind
+    """Numbers and paths arrive as text: the settings know better than the parser what to say about a wrong one."""
+    return str | None if kind in (int | None, float | None, Path | None) else kind
 
 
 def given(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,16 +7,17 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
 from agentrunner.cli.options import given, with_settings
 from agentrunner.engine import Control
-from agentrunner.errors import UsageError
+from agentrunner.errors import AgentError, UsageError
 from agentrunner.render.jsonl import JsonlWriter
 from agentrunner.render.outcome import result_text
 from agentrunner.render.screen import Screen, choose_screen
+from agentrunner.render.stdout import Forgiving
 from agentrunner.runner import Outlet, resume, start
 from agentrunner.sanitise import clean
 from agentrunner.types import JSON, Event
@@ -112,7 +113,7 @@ def load_settings(flags: dict[str, Any]) -> "tuple[Settings, set[str]]":
 def conduct(settings: "Settings", job: Job) -> int:
     """Run a session with a screen around it; print the result; return the exit code."""
     _check_output(settings.output)
-    screen = choose_screen(sys.stderr, os.environ, quiet=settings.quiet or settings.json_lines)
+    screen = choose_screen(cast(TextIO, Forgiving(sys.stderr)), os.environ, quiet=settings.quiet or settings.json_lines)
     control = Control()
     outlet = Outlet(human=screen.ask, on_phase=screen.on_phase, recall=screen.recall, remark=screen.remark)
     if settings.json_lines:
@@ -151,11 +152,12 @@ async def _with_signals(job: Job, settings: "Settings", outlet: Outlet, control:
     with contextlib.suppress(NotImplementedError):
         loop.add_signal_handler(signal.SIGINT, interrupt)
         loop.add_signal_handler(signal.SIGTERM, terminate)
+        loop.add_signal_handler(signal.SIGHUP, terminate)
     try:
         finished = await task
     finally:
         # The end is being written down: nothing that comes now can change it.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
     return finished, bool(seen)
@@ -168,7 +170,7 @@ def _show(settings: "Settings", screen: Screen, finished: Event, attempted: bool
     elif not attempted:
         sys.stdout.write(result_text(finished))
     else:
-        screen.show_result(finished, sys.stdout)
+        _print_result(screen, finished)
     if finished.data["exit_code"] and (settings.json_lines or settings.quiet):
         text = " ".join(clean(str(finished.data["message"])).split())
         print(f"agent: {finished.data['reason']}: {text}", file=sys.stderr)
@@ -178,6 +180,17 @@ def _show(settings: "Settings", screen: Screen, finished: Event, attempted: bool
         except OSError as error:
             raise UsageError(f"the answer cannot be written to {str(settings.output)!r}: {error.strerror}") from None
     return int(finished.data["exit_code"])
+
+
+def _print_result(screen: Screen, finished: Event) -> None:
+    try:
+        screen.show_result(finished, sys.stdout)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        hint = f"agent resume {finished.session_id} prints it again"
+        raise AgentError(f"the result cannot be written to standard output: {error.strerror}", hint) from None
 
 
 def _check_output(path: Path | None) -> None:
@@ -192,7 +205,8 @@ def _newest(settings: "Settings", of_workspace: bool) -> str:
     with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
         rows = journal.sessions(str(settings.workspace.resolve()) if of_workspace else None)
     if not rows:
-        raise UsageError("there is no session yet", "start one with agent run")
+        where = f" in {str(settings.workspace)!r}" if of_workspace else ""
+        raise UsageError(f"there is no session yet{where}", "see agent sessions, or start one with agent run")
     return rows[0].id
 
 

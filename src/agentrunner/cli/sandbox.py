@@ -39,7 +39,7 @@ def run(
     from agentrunner.sandbox import Limits
 
     limits = Limits.parse(limit or [])
-    ran = asyncio.run(_run(command, check_workspace(workspace), limits, level, launcher))
+    ran = asyncio.run(_run(command, check_workspace(workspace, home_now()), limits, level, launcher))
     sys.stdout.write(ran.stdout)
     sys.stdout.flush()
     sys.stderr.write(ran.stderr)
@@ -62,6 +62,13 @@ async def _run(command: list[str], workspace: Path, limits: "Limits", level: str
         return await box.run(command, timeout_s=limits.wall_s)
     finally:
         await box.aclose()
+
+
+def home_now() -> Path:
+    """AGENT_HOME, or where it would be."""
+    from agentrunner.config import load
+
+    return load({}, cwd=Path.cwd(), environ=os.environ).settings.home
 
 
 @doctor_app.command()

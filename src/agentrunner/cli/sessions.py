@@ -72,9 +72,8 @@ def _table(rows: "Sequence[SessionRow]", running: set[str]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("session", "status", "steps", "cost", "goal"):
         right: Literal["left", "right"] = "right" if name in ("steps", "cost") else "left"
-        table.add_column(
-            name, no_wrap=True, justify=right, overflow="ellipsis", min_width=None if name == "goal" else 4
-        )
+        least = None if name == "goal" else max(4, *(len(row.id) for row in rows)) if name == "session" else 4
+        table.add_column(name, no_wrap=True, justify=right, overflow="ellipsis", min_width=least)
     for row in rows:
         status = "running" if row.id in running else row.reason or row.status.replace("in_progress", "killed")
         cells = (row.id, status, str(row.steps), money(row.spent_usd), one_line(row.goal, 200))

@@ -58,6 +58,7 @@ def call(
     workspace: Workspace = None,
 ) -> int:
     """Call a tool as the model would, and print its result. Exits 0 when its outcome is ok, else 1."""
+    from agentrunner.cli.sandbox import home_now
     from agentrunner.runner.intake import check_workspace
 
     try:
@@ -66,7 +67,7 @@ def call(
         raise UsageError(f"--args is not JSON: {error}", "give one JSON object") from None
     if not isinstance(arguments, dict):
         raise UsageError(f"--args {args!r} is not an object", 'give one JSON object such as {"path": "notes.md"}')
-    where = check_workspace(workspace or Path("workspace"))
+    where = check_workspace(workspace or Path("workspace"), home_now())
     with tempfile.TemporaryDirectory() as folder:
         result = asyncio.run(_call(name, cast(dict[str, Any], arguments), where, Path(folder)))
     sys.stdout.write(clean(result.content).rstrip("\n") + "\n")

@@ -11,7 +11,7 @@ import platformdirs
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agentrunner.config.values import Amount, Count, Positive, Price, Seconds, Share, Text, Url, Words
+from agentrunner.config.values import Amount, Count, Place, Positive, Price, Seconds, Share, Text, Url, Words
 
 Guard = Literal["free", "always", "raising", "clearing", "outside"]
 """What a project's file may not do to a setting until its directory is trusted: nothing is forbidden; set it at all;
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    workspace: Path = option(
+    workspace: Place = option(
         "Task",
         Path("workspace"),
         "Folder the agent works in; made when it is missing.",
@@ -77,10 +77,10 @@ class Settings(BaseSettings):
     verify: Text | None = option(
         "Task", None, "Command that must exit 0 in the sandbox before the goal counts as met.", "CMD"
     )
-    output_schema: Path | None = option(
+    output_schema: Place | None = option(
         "Task", None, "The answer must be JSON of the schema in this file.", "FILE", "outside"
     )
-    prompts: Path | None = option("Task", None, "Folder whose files replace prompts of the same name.", "DIR", "always")
+    prompts: Place | None = option("Task", None, "Folder of prompts that replace ours by name.", "DIR", "always")
     model: Text = option("Model", "gpt-5-mini", "Name of the model, as the endpoint knows it.", "NAME")
     base_url: Url | None = option(
         "Model",
@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     dry_run: bool = option(
         "Model", False, "Use a scripted model: no network, no cost.", guard="clearing", commands=_BOTH
     )
-    script: Path | None = option(
+    script: Place | None = option(
         "Model",
         None,
         "Answers of the scripted model, YAML or JSONL; implies --dry-run.",
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         "outside",
         commands=_BOTH,
     )
-    record: Path | None = option(
+    record: Place | None = option(
         "Model", None, "Write the model's answers as a script into this file.", "FILE", "always", commands=_BOTH
     )
     max_steps: Count = option(
@@ -207,10 +207,10 @@ class Settings(BaseSettings):
     )
     stream: bool = option("Output", False, "With --json, also print the model's text as it comes.", commands=_BOTH)
     quiet: bool = option("Output", False, "Print only the result.", commands=_BOTH)
-    output: Path | None = option(
+    output: Place | None = option(
         "Output", None, "Write the answer into this file.", "FILE", "always", commands=_BOTH, short="-o"
     )
-    home: Path = option(
+    home: Place = option(
         "Places",
         Path(platformdirs.user_data_dir("agentrunner")),
         "Folder of sessions and of the list of trusted directories.",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -76,6 +77,13 @@ def _price(text: str) -> str:
     return text
 
 
+def _place(value: object) -> object:
+    if value == "":
+        # An unset variable between quotes would otherwise mean the current directory.
+        raise ValueError("expected a path")
+    return value
+
+
 def _url(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -93,6 +101,7 @@ Amount = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=Fa
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Text = Annotated[str, Field(min_length=1)]
+Place = Annotated[Path, BeforeValidator(_place)]
 Url = Annotated[str, AfterValidator(_url)]
 Price = Annotated[str, AfterValidator(_price)]
 Share = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)]

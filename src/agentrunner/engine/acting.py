@@ -52,8 +52,13 @@ async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, *, approve
     await run.log.flush()
     run.parts.on_phase(f"running {call.name}")
     before = run.parts.clock()
-    result = await run.parts.toolbox.call(call, place, min(TOOL_TIMEOUT_S, run.seconds_left()))
+    allowed = min(TOOL_TIMEOUT_S, run.seconds_left())
+    result = await run.parts.toolbox.call(call, place, allowed)
     result = replace(result, seconds=round(run.parts.clock() - before, 3))
+    # Tools keep a little of their time for ending what they started.
+    if result.outcome == "error" and allowed < TOOL_TIMEOUT_S and result.seconds >= max(allowed - 1.0, allowed * 0.7):
+        _note(run, place, step, replace(result, outcome="unknown", content=_CUT_OFF + result.content))
+        raise run.out_of_time()
     return _note(run, place, step, result)
 
 
@@ -104,8 +109,7 @@ async def _answer(run: Run, call: ToolCall, place: str, step: JSON, kind: str, q
     if known is not None:
         return str(known.data["answer"])
     asked: JSON = {"call_id": call.id, "kind": kind, "question": question}
-    if not run.log.past(place, "human.asked"):
-        run.log.note("human.asked", place, step | asked)
+    run.log.note("human.asked", place, step | asked)
     await run.log.flush()
     answer = await run.person(kind, question)
     if answer is None:
@@ -144,6 +148,9 @@ def result_of(event: Event) -> ToolResult:
         data["_saved_as"],
         data["seconds"],
     )
+
+
+_CUT_OFF = "The session's time was used up while this command ran, so its outcome is unknown.\n"
 
 
 def _unknown(name: str) -> str:

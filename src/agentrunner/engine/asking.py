@@ -108,7 +108,7 @@ async def _send(run: Run, request: Request) -> Completion:
         async with asyncio.timeout(request.timeout_s if request.timeout_s != float("inf") else None):
             return await run.parts.model.complete(request, run.parts.on_delta)
     except TimeoutError:
-        raise ModelError(f"no answer within {request.timeout_s:.0f} s", "unknown") from None
+        raise ModelError(f"no answer within {request.timeout_s:.3g} s", "unknown") from None
 
 
 def _sent(run: Run, ask: Ask, request: Request, reservation: Reservation, attempt: int) -> JSON:

@@ -29,6 +29,10 @@ EXIT_CODES: dict[str, int] = {
 }
 
 
+MIN_SECONDS = 0.25
+"""Nothing is begun that has less time than this: it would only be cut off."""
+
+
 class Stop(Exception):
     """The attempt ends here. It never enters a strategy."""
 
@@ -114,9 +118,12 @@ class Run:
         return limit - (0.0 if wrap_up else min(20.0, limit / 10)) - self.worked()
 
     def check_time(self) -> None:
-        if self.seconds_left() <= 0:
-            limit = self.parts.ledger.budget.seconds
-            raise Stop("incomplete", "budget_time", f"the time limit of {limit:g} s is used up")
+        if self.seconds_left() < MIN_SECONDS:
+            raise self.out_of_time()
+
+    def out_of_time(self) -> Stop:
+        limit = self.parts.ledger.budget.seconds
+        return Stop("incomplete", "budget_time", f"the time limit of {limit:g} s is used up")
 
     def check_stop(self) -> None:
         """Raise what asks for an end between two steps."""

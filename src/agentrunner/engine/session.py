@@ -74,7 +74,7 @@ async def _claim(run: Run, opening: Sequence[Opening]) -> None:
 
 def _end_of(answer: Answer) -> Stop:
     status, reason = _ENDS[answer.outcome]
-    stop = Stop("completed" if status == "completed" else "incomplete", reason, "")
+    stop = Stop("completed" if status == "completed" else "incomplete", reason, answer.reason)
     stop.answer = answer.text
     return stop
 

@@ -76,19 +76,23 @@ class Ledger:
         """Book the worst case of one attempt, with the output cap shrunk to what fits, or say what is used up."""
         budget = self.budget
         if not wrap_up and budget.steps is not None and self.steps >= budget.steps:
-            return Exhausted("budget_steps", f"all {budget.steps} steps are used")
+            return Exhausted(
+                "budget_steps", f"the limit of {budget.steps} step{'' if budget.steps == 1 else 's'} is used up"
+            )
         bound = self.input_bound(conversation, prefix_bytes) + trailing_bytes + MESSAGE_TOKENS
         in_rate, out_rate = self._worst_rates(bound)
         if budget.tokens is not None:
             room = budget.tokens - self.tokens_booked() - bound - (0 if wrap_up else self._wrap_up_tokens())
             if room < min(MIN_OUTPUT_TOKENS, cap):
-                return Exhausted("budget_tokens", f"the next request does not fit into {budget.tokens:,} tokens")
+                return Exhausted(
+                    "budget_tokens", f"the next request does not fit into what is left of {budget.tokens:,} tokens"
+                )
             cap = min(cap, room)
         if budget.usd is not None:
             left = budget.usd - self.usd_booked() - bound * in_rate - (0 if wrap_up else self._wrap_up_usd())
             room = int(left / out_rate) if out_rate else (cap if left >= 0 and budget.usd > 0 else 0)
             if room < min(MIN_OUTPUT_TOKENS, cap):
-                return Exhausted("budget_cost", f"the next request does not fit into ${budget.usd:.2f}")
+                return Exhausted("budget_cost", f"the next request does not fit into what is left of ${budget.usd:g}")
             cap = min(cap, room)
         reservation = Reservation(bound, cap, bound * in_rate + cap * out_rate, prefix_bytes)
         self._open[key] = reservation

@@ -2,7 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+import os
+from collections.abc import Callable
+from typing import Any, TextIO
+
+
+class Forgiving:
+    """A stream for progress, whose loss is no reason to stop working: once writing fails, nothing is written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = False
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, write: Callable[[], object]) -> None:
+        if self._lost:
+            return
+        try:
+            write()
+        except OSError:
+            self._lost = True
+            # The interpreter flushes once more at its end, and must not fail there.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def is_utf8(stream: TextIO) -> bool:

@@ -27,8 +27,12 @@ def check_goal(goal: str) -> str:
     return goal
 
 
-def check_workspace(path: Path) -> Path:
-    """The workspace's real path, made when it is not there. Raises `UsageError` when it cannot be worked in."""
+def check_workspace(path: Path, home: Path) -> Path:
+    """The workspace's real path, made when it is not there. Raises `UsageError` when it cannot be worked in, or when it
+    would lay the user's home or ours (`home`, where the journal is) open to the agent."""
+    kept = {Path("/"), Path.home().resolve(), home.resolve()}
+    if any(path.resolve() in (place, *place.parents) for place in kept) or home.resolve() in path.resolve().parents:
+        raise UsageError(f"the workspace may not be {str(path)!r}", "give --workspace a folder for this work alone")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -38,8 +42,6 @@ def check_workspace(path: Path) -> Path:
     real = path.resolve()
     if not os.access(real, os.R_OK | os.W_OK | os.X_OK):
         raise UsageError(f"the workspace {str(path)!r} is not writable", "give --workspace a folder of yours")
-    if real in (Path("/"), Path.home().resolve()):
-        raise UsageError(f"the workspace may not be {str(real)!r}", "give --workspace a folder for this work alone")
     return real
 
 
@@ -62,12 +64,15 @@ def _read(path: str) -> tuple[str, bytes]:
         return "stdin.txt", sys.stdin.buffer.read(MAX_FILE_BYTES)
     file = Path(path)
     try:
+        path.encode()
         if not file.is_file():
             why = "is not a file" if file.exists() else "does not exist"
             raise UsageError(f"--file {path!r} {why}", "give the path of a file that can be read")
         if file.stat().st_size > MAX_FILE_BYTES:
             raise UsageError(f"--file {path!r} has {file.stat().st_size:,} bytes", f"at most {MAX_FILE_BYTES:,}")
         return file.name, file.read_bytes()
+    except UnicodeEncodeError:
+        raise UsageError(f"the name of --file {path!r} is not text", "give it another name first") from None
     except OSError as error:
         raise UsageError(f"--file {path!r} cannot be read: {error.strerror}", "check the path and its rights") from None
 

@@ -53,6 +53,14 @@ def check_key(settings: "Settings") -> None:
         )
 
 
+def check_script(settings: "Settings") -> None:
+    """Raise `UsageError` for a script that cannot be used."""
+    if scripted(settings):
+        from agentrunner.llm.script_format import load_script
+
+        load_script(settings.script or PACKAGED_SCRIPT)
+
+
 def rates_of(settings: "Settings") -> tuple["Rates | None", str]:
     """The price of an answer (None: nothing is charged), and a remark. Raises `UsageError` for an unknown price."""
     from agentrunner.llm.prices import parse_price, price_of

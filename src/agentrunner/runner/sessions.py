@@ -14,7 +14,16 @@ from agentrunner.errors import SandboxError, UsageError
 from agentrunner.guard.ledger import Ledger, Rates
 from agentrunner.journal import SessionLock, SqliteJournal, new_session_id, open_journal, session_folder
 from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files
-from agentrunner.runner.models import budget_of, check_key, context_tokens, open_model, rates_of, scripted, warm_up
+from agentrunner.runner.models import (
+    budget_of,
+    check_key,
+    check_script,
+    context_tokens,
+    open_model,
+    rates_of,
+    scripted,
+    warm_up,
+)
 from agentrunner.runner.tools import open_tools, table_in
 from agentrunner.strategies import STRATEGIES
 from agentrunner.strategies.prompts import fill_in, load_prompts
@@ -66,8 +75,9 @@ async def start(goal: str, settings: "Settings", outlet: Outlet, control: Contro
     schema = _output_schema(settings)
     prompts = load_prompts(settings.prompts)
     files = read_files(settings.file)
-    _check_pandas(settings, [name for name, _ in files])
-    workspace = check_workspace(settings.workspace)
+    _check_rehearsal(settings, [name for name, _ in files])
+    check_script(settings)
+    workspace = check_workspace(settings.workspace, settings.home)
     with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
         session_id = new_session_id()
         with SessionLock(settings.home, session_id):
@@ -122,7 +132,7 @@ async def resume(
             check_key(settings)
             warm_up(settings)
             rates = _rates(settings, outlet)
-            workspace = check_workspace(Path(created["workspace"]))
+            workspace = check_workspace(Path(created["workspace"]), settings.home)
             sandbox, _ = open_sandbox_for(settings, workspace)
             session = session_of(past[0])
             outlet.recall(past)
@@ -145,8 +155,10 @@ class _Runner:
 
     async def run(self, session: Session, past: Sequence[Event], *, new: bool, opening: Opening | None = None) -> Event:
         settings, outlet = self.settings, self.outlet
-        outputs = session_folder(settings.home, session.id) / "outputs"
-        toolbox = open_tools(settings, self.workspace, outputs, self.sandbox, session.prompts, session.output_schema)
+        folder = session_folder(settings.home, session.id)
+        toolbox = open_tools(
+            settings, self.workspace, folder / "outputs", self.sandbox, session.prompts, session.output_schema
+        )
         if new:
             session = replace(session, tools=toolbox.specs())
             # A prompt that cannot be filled in is found before there is a session.
@@ -297,9 +309,13 @@ def _rehearses(settings: "Settings") -> bool:
     return settings.dry_run and settings.script is None
 
 
-def _check_pandas(settings: "Settings", files: Sequence[str]) -> None:
-    """The packaged script analyses tables with pandas: say so now rather than in the middle of the run."""
-    if not _rehearses(settings) or importlib.util.find_spec("pandas") is not None:
+def _check_rehearsal(settings: "Settings", files: Sequence[str]) -> None:
+    """What the packaged script cannot do is said now rather than in the middle of the run."""
+    if not _rehearses(settings):
+        return
+    if settings.output_schema is not None:
+        raise UsageError("--dry-run knows nothing of --output-schema", "give --script an answer of that schema")
+    if importlib.util.find_spec("pandas") is not None:
         return
     table = next(iter(files), "") or table_in(settings.workspace)
     if table:

@@ -58,7 +58,7 @@ def work(session: Session, talk: Conversation, label: Label) -> Strategy:
         if problem:
             tries += 1
             if tries >= MAX_TRIES:
-                return Answer(_claimed(step), outcome="unverified")
+                return Answer(_claimed(step), outcome="unverified", reason=problem)
             talk.say(session.render("replan", reason=problem))
         elif _revises(step):
             talk.say(session.render("replan", reason="your criticism says that the plan must change"))

@@ -74,7 +74,14 @@ def _compile(text: str) -> "Template":
 
 def _read(folder: Path) -> dict[str, str]:
     return {
-        path.relative_to(folder).with_suffix("").as_posix(): _HEADER.sub("", path.read_text(encoding="utf-8")).strip()
+        path.relative_to(folder).with_suffix("").as_posix(): _HEADER.sub("", _text(path)).strip()
         for path in sorted(folder.rglob("*.md"))
         if path.name != "README.md"
     }
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the prompt {str(path)!r} cannot be read: {error}", "prompts are UTF-8 text") from None

@@ -19,8 +19,9 @@ def wrap_up(session: Session, facts: str, reason: str) -> Strategy:
     talk = Conversation(Message("user", clip(text, MAX_BYTES)))
     for _ in range(MAX_TRIES):
         step: Step = yield Ask("wrap_up", talk)
-        if step.completion and step.completion.text.strip():
-            return Answer(step.completion.text.strip())
+        text = step.completion.text.strip() if step.completion else ""
+        if text and not text.startswith("{"):  # A command is no summary.
+            return Answer(text)
     return Answer("")
 
 
@@ -41,7 +42,7 @@ def summary_without_model(events: Sequence[Event], reason: str) -> str:
     """The same facts, said plainly, for when no model can be asked."""
     done = [event.data for event in events if event.type == "tool.finished"]
     files = sorted({artifact["path"] for data in done for artifact in data.get("artifacts", ())})
-    parts = [f"Stopped: {reason}.", f"{len(done)} commands were run."]
+    parts = [f"Stopped: {reason}.", f"{len(done)} command{' was' if len(done) == 1 else 's were'} run."]
     if files:
         parts.append("Files made: " + ", ".join(files) + ".")
     if done:

@@ -21,7 +21,7 @@ NOBODY = (
     "Nobody is here to answer. Decide yourself: take the most sensible reading of the goal, go on, and say in your "
     "answer what you assumed."
 )
-_LONGEST_SHOWN = 200  # characters of one argument in a question to a person
+_LONGEST_SHOWN = 4_000  # characters of one argument in a question: what is approved must be seen
 
 
 @dataclass(frozen=True, slots=True)
