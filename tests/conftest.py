@@ -4,8 +4,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.program import Agent
+
+# The default run is the same sample every time; `make fuzz` looks further.
+settings.register_profile("sample", derandomize=True, deadline=None)
+settings.load_profile("sample")
 
 
 @pytest.fixture
