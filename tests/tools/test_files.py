@@ -264,3 +264,8 @@ def test_too_many_hits_and_long_lines_are_cut(use: Bench) -> None:
     result = use("search_files", pattern="hit")
     assert "only the first 200 are shown" in result.content
     assert len(result.content.encode()) <= 16 * 1024
+
+
+def test_a_name_cannot_forge_an_entry_of_a_listing(use: Bench) -> None:
+    (use.workspace / "a\nsecret.txt  5 bytes").write_text("x")
+    assert use.ok("list_files").split("\n") == ["entries in .: 1", '"a\\nsecret.txt  5 bytes"  1 bytes']

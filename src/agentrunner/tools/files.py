@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from difflib import get_close_matches
 from itertools import islice
@@ -206,6 +207,8 @@ def _listing(root: Root, rel: str, path: str) -> str:
 
 def _line(entry: Entry) -> str:
     name = entry.path.rpartition("/")[2]
+    # A line break or a hidden character in a name would forge another entry; as JSON text it is seen.
+    shown = entry.path if entry.path.isprintable() else json.dumps(entry.path)
     if entry.kind == "dir":
-        return f"{entry.path}/" + (" (not listed)" if name in SKIPPED else "")
-    return f"{entry.path}  {entry.bytes:,} bytes" + ("" if entry.kind == "file" else f" ({entry.kind})")
+        return f"{shown}/" + (" (not listed)" if name in SKIPPED else "")
+    return f"{shown}  {entry.bytes:,} bytes" + ("" if entry.kind == "file" else f" ({entry.kind})")
