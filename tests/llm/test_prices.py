@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agentrunner.errors import UsageError
 from agentrunner.llm import prices
-from agentrunner.llm.prices import Price, parse_price, price_of, table_date
+from agentrunner.llm.prices import Price, price_of, table_date
 from agentrunner.types import Usage
 
 TABLE = Path(prices.__file__).with_name("prices.json")
@@ -81,20 +79,6 @@ def test_no_usage_costs_more_than_the_worst_rates_say(name: str, tokens: int) ->
     for given in (1, tokens // 2, tokens):
         for cached in (0, given):
             assert price.cost(Usage(given, cached, 1000)) <= (tokens * worst_in + 1000 * worst_out) / 1e6 + 1e-12
-
-
-@pytest.mark.parametrize(("text", "rates"), [("0.25,2", (0.25, 2.0)), (" 0 , 0 ", (0.0, 0.0)), ("3,15.5", (3.0, 15.5))])
-def test_a_price_can_be_given(text: str, rates: Any) -> None:
-    price = parse_price(text)
-    assert (price.input_usd_per_mtok, price.output_usd_per_mtok) == rates
-
-
-@pytest.mark.parametrize("text", ["", "1", "1,2,3", "a,b", "-1,2", "nan,1", "inf,1", "1;2"])
-def test_a_price_that_cannot_be_read_says_what_is_expected(text: str) -> None:
-    with pytest.raises(UsageError) as raised:
-        parse_price(text)
-    assert repr(text) in str(raised.value)
-    assert '--price "0.25,2"' in str(raised.value)
 
 
 def test_the_table_is_small_dated_and_names_its_source() -> None:

@@ -11,11 +11,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import isfinite
 from pathlib import Path
 from typing import Any, cast
 
-from agentrunner.errors import UsageError
 from agentrunner.types import Usage
 
 _DATE_SUFFIX = re.compile(r"-(20\d\d)(\d\d)(\d\d)(?=-|:|$)")
@@ -80,21 +78,6 @@ def price_of(model: str) -> Price | None:
 def table_date() -> str:
     """When the table was made, ISO 8601."""
     return str(_table()["date"])
-
-
-def parse_price(text: str) -> Price:
-    """Price from "IN,OUT", US dollars per million tokens. Raises `UsageError`."""
-    parts = [part.strip() for part in text.split(",")]
-    try:
-        rates = [float(part) for part in parts]
-    except ValueError:
-        rates = []
-    if len(rates) != 2 or not all(isfinite(rate) and rate >= 0 for rate in rates):
-        raise UsageError(
-            f"the price {text!r} cannot be read",
-            'give two numbers, US dollars per million input and output tokens: --price "0.25,2"',
-        )
-    return Price(rates[0], rates[1])
 
 
 def _spellings(name: str) -> Iterator[str]:

@@ -63,10 +63,11 @@ def check_script(settings: "Settings") -> None:
 
 def rates_of(settings: "Settings") -> tuple["Rates | None", str]:
     """The price of an answer (None: nothing is charged), and a remark. Raises `UsageError` for an unknown price."""
-    from agentrunner.llm.prices import parse_price, price_of
+    from agentrunner.config import parse_price
+    from agentrunner.llm.prices import Price, price_of
 
     if settings.price:
-        return parse_price(settings.price), ""
+        return Price(*parse_price(settings.price)), ""
     if scripted(settings):
         return None, ""
     price = price_of(settings.model)
