@@ -11,12 +11,13 @@ import agentrunner
 
 PACKAGE = Path(agentrunner.__file__).parent
 LEAVES = {"config", "guard", "strategies", "llm", "sandbox", "journal", "render", "sanitise"}
-EVERYONE = {"types", "errors", "sanitise"}
+EVERYONE = {"types", "errors", "sanitise", "addresses"}
 ALLOWED = {
     **dict.fromkeys(LEAVES, EVERYONE),
     "types": set[str](),
     "errors": set[str](),
     "sanitise": set(),
+    "addresses": set(),
     "scripts": set[str](),
     "tools": EVERYONE | {"sandbox"},
     "engine": EVERYONE | {"guard"},

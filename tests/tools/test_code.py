@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agentrunner.sandbox import open_sandbox
+from agentrunner.sandbox import Limits, open_sandbox
 from agentrunner.tools import LocalToolbox, build_toolbox
 from agentrunner.types import ToolResult
 from tests.tools.support import DESCRIPTIONS, bench, call
@@ -18,13 +18,19 @@ pytestmark = pytest.mark.usefixtures("sandboxed")
 Use = Callable[..., Awaitable[ToolResult]]
 
 
-def session(tmp_path: Path, body: Callable[[Use], Awaitable[None]], **options: Any) -> Path:
-    """Run `body` with a function that calls tools of one session; returns the workspace."""
+def session(
+    tmp_path: Path,
+    body: Callable[[Use], Awaitable[None]],
+    limits: Limits | None = None,
+    ready: Callable[[LocalToolbox], Awaitable[None]] | None = None,
+    **options: Any,
+) -> Path:
+    """Run `body` with a function that calls tools of one session, after `ready`; returns the workspace."""
     workspace = tmp_path / "workspace"
     workspace.mkdir()
 
     async def run() -> None:
-        sandbox = open_sandbox(workspace)
+        sandbox = open_sandbox(workspace, limits=limits)
         toolbox: LocalToolbox = build_toolbox(
             workspace=workspace, outputs=tmp_path / "outputs", sandbox=sandbox, web="off", approve="auto",
             descriptions=DESCRIPTIONS, **options,
@@ -35,6 +41,8 @@ def session(tmp_path: Path, body: Callable[[Use], Awaitable[None]], **options: A
             return await toolbox.call(call(name, arguments), f"/tool:{next(count)}:0", timeout_s)
 
         try:
+            if ready is not None:
+                await ready(toolbox)
             await body(use)
         finally:
             await toolbox.aclose()
@@ -172,3 +180,101 @@ def test_without_a_sandbox_there_is_no_code(tmp_path: Path) -> None:
     names = [spec.name for spec in bench(tmp_path).toolbox.specs()]
     assert "python" not in names
     assert "shell" not in names
+
+
+@pytest.mark.parametrize("tool", ["python", "shell"])
+def test_what_other_programs_would_execute_is_moved_and_the_model_is_told(tmp_path: Path, tool: str) -> None:
+    remarks: list[str] = []
+
+    async def body(use: Use) -> None:
+        writes = {"python": {"code": "open('.envrc', 'w').write('x')"}, "shell": {"command": "echo x > .envrc"}}
+        result = await use(tool, **writes[tool])
+        assert result.outcome == "ok"
+        assert "moved '.envrc' to 'quarantined/envrc-1.txt'" in result.content
+        assert "moved" not in (await use(tool, **{"python": {"code": "1"}, "shell": {"command": "true"}}[tool])).content
+
+    workspace = session(tmp_path, body, remark=remarks.append)
+    assert not (workspace / ".envrc").exists()
+    assert len(remarks) == 1
+    assert "'.envrc'" in remarks[0]
+
+
+def test_processor_time_is_counted_over_all_cells_and_commands(tmp_path: Path) -> None:
+    burn = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass"
+
+    async def body(use: Use) -> None:
+        assert (await use("python", code=burn.format(0.8))).outcome == "ok"
+        assert (await use("shell", command=f"python3 -c '{burn.format(0.8)}'")).outcome == "ok"
+        over = await use("python", code=burn.format(60))
+        assert (over.outcome, over.seconds < 20) == ("error", True)
+        assert "the session used more than 3 s of processor time" in over.content
+        for name, arguments in (("python", {"code": "1"}), ("shell", {"command": "true"})):
+            refused = await use(name, **arguments)
+            assert refused.outcome == "error"
+            assert "call finish" in refused.content
+        assert (await use("list_files")).outcome == "ok"
+
+    session(tmp_path, body, Limits(cpu_total_s=3))
+
+
+def test_processor_time_of_children_that_nobody_waits_for_is_counted(tmp_path: Path) -> None:
+    code = """import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in range(2):
+    if os.fork() == 0:
+        end = time.process_time() + 60
+        while time.process_time() < end: pass
+time.sleep(25)"""
+
+    async def body(use: Use) -> None:
+        over = await use("python", code=code)
+        assert over.outcome == "error"
+        assert "the session used more than 2 s of processor time" in over.content
+
+    session(tmp_path, body, Limits(cpu_total_s=2))
+
+
+def test_a_flood_within_a_moment_is_cut_or_ended_and_said(tmp_path: Path) -> None:
+    async def body(use: Use) -> None:
+        flood = await use("python", code="import os\nfor _ in range(24): os.write(1, b'x' * (1 << 19))")
+        assert "bytes of output were dropped" in flood.content or "printed more than 10 MiB" in flood.content
+        endless = await use("python", code="while True: print('x' * 10000)")
+        assert "printed more than 10 MiB" in endless.content
+        assert len(endless.content) < 20_000
+
+    session(tmp_path, body)
+
+
+def test_a_warm_interpreter_has_what_cells_import_and_an_unused_one_ends(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+
+    async def ready(toolbox: LocalToolbox) -> None:
+        toolbox.warm_up()
+        toolbox.warm_up()
+        await asyncio.sleep(2.5)
+
+    async def body(use: Use) -> None:
+        assert "value: True" in (await use("python", code="import sys\n'pandas' in sys.modules")).content
+        drawn = await use("python", code="import matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()")
+        assert [artifact.path for artifact in drawn.artifacts] == ["figure-1.png"]
+
+    session(tmp_path, body, ready=ready)
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.31, 0.36, 0.5])
+def test_a_cell_or_an_end_at_any_moment_of_the_warming_up_is_in_order(tmp_path: Path, wait_s: float) -> None:
+    async def ready(toolbox: LocalToolbox) -> None:
+        toolbox.warm_up()
+        await asyncio.sleep(wait_s)
+
+    async def body(use: Use) -> None:
+        first = await use("python", code="x = 1\nx")
+        assert (first.outcome, "value: 1" in first.content, "restarted" in first.content) == ("ok", True, False)
+        assert "standard error" not in first.content
+
+    async def nothing(use: Use) -> None:
+        return None
+
+    session(tmp_path, body, ready=ready)
+    (tmp_path / "second").mkdir()
+    session(tmp_path / "second", nothing, ready=ready)

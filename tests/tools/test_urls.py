@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrunner.tools.addresses import why_not_public
+from agentrunner.addresses import why_not_public
 from agentrunner.tools.urls import UrlError, parse_url, urls_in
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 import typer
 
 from agentrunner.cli.options import given, with_settings
+from agentrunner.cli.sandbox import alarm
 from agentrunner.engine import Control
 from agentrunner.errors import AgentError, UsageError
 from agentrunner.render.jsonl import JsonlWriter
@@ -116,6 +117,7 @@ def conduct(settings: "Settings", job: Job) -> int:
     screen = choose_screen(cast(TextIO, Forgiving(sys.stderr)), os.environ, quiet=settings.quiet or settings.json_lines)
     control = Control()
     outlet = Outlet(human=screen.ask, on_phase=screen.on_phase, recall=screen.recall, remark=screen.remark)
+    outlet.alarm = alarm
     if settings.json_lines:
         writer = JsonlWriter(sys.stdout, on_broken=lambda: control.stop("interrupted"))
         outlet.listeners.append(writer)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentrunner.errors import SandboxError
+from agentrunner.sanitise import clean
 
 if TYPE_CHECKING:
-    from agentrunner.sandbox import Limits, Ran
+    from agentrunner.sandbox import Ran, Sandbox
 
 sandbox_app = typer.Typer(add_completion=False)
 doctor_app = typer.Typer(add_completion=False)
@@ -31,37 +32,58 @@ def run(
     command: Annotated[list[str], typer.Argument(metavar="-- CMD ARGS...", help="The command and its arguments.")],
     workspace: Annotated[Path, typer.Option("--workspace", metavar="DIR")] = Path("workspace"),
     limit: Annotated[list[str] | None, typer.Option("--limit", metavar="KEY=VALUE", help="As in wall=8.")] = None,
-    level: Annotated[str, typer.Option("--sandbox", metavar="auto|full|partial")] = "auto",
+    level: Annotated[str, typer.Option("--sandbox", metavar="auto|full|partial|none")] = "auto",
     launcher: Annotated[str, typer.Option("--sandbox-launcher", metavar="auto|bwrap|native")] = "auto",
+    confirmed: Annotated[
+        bool, typer.Option("--i-know-there-is-no-sandbox", help="With --sandbox none: run it unconfined.")
+    ] = False,
+    exposed: Annotated[
+        bool, typer.Option("--allow-exposed-workspace", help="Run it although .env files or .git can be read.")
+    ] = False,
 ) -> int:
     """Run one command with its exit code passed on; 125 when no sandbox could be set up."""
-    from agentrunner.runner.intake import check_workspace
-    from agentrunner.sandbox import Limits
+    from agentrunner.render.stdout import write_text
+    from agentrunner.runner.intake import check_workspace, why_exposed
+    from agentrunner.sandbox import Limits, open_sandbox
+    from agentrunner.sandbox.quarantine import Quarantine
 
     limits = Limits.parse(limit or [])
-    ran = asyncio.run(_run(command, check_workspace(workspace, home_now()), limits, level, launcher))
-    sys.stdout.write(ran.stdout)
-    sys.stdout.flush()
-    sys.stderr.write(ran.stderr)
+    place = check_workspace(workspace, home_now())
+    if level not in ("auto", "full", "partial", "none") or launcher not in ("auto", "bwrap", "native"):
+        raise SandboxError(f"no sandbox {level!r} by {launcher!r}", "see agent sandbox run --help")
+    box = open_sandbox(place, level=level, launcher=launcher, limits=limits, confirmed_none=confirmed)
+    if box.level == "PARTIAL" and not exposed and (why := why_exposed(place)):
+        box.close()
+        raise SandboxError(why)
+    if box.level == "NONE":
+        alarm(box.lacks[0])
+    elif box.level != "FULL":
+        print(f"agent: the sandbox is {box.level}: {'; '.join(box.lacks)}", file=sys.stderr)
+    quarantine = Quarantine(place)
+    ran = asyncio.run(_run(command, box))
+    moved = quarantine.sweep()
+    for stream, text in ((sys.stdout, ran.stdout), (sys.stderr, ran.stderr)):
+        write_text(stream, clean(text) if stream.isatty() else text)  # a terminal would obey what a file only keeps
     if ran.cut_bytes:
         print(f"agent: {ran.cut_bytes:,} bytes of output were cut", file=sys.stderr)
     if ran.stopped:
         print(f"agent: the command was stopped: {ran.stopped}", file=sys.stderr)
+    for before, now in moved:
+        print(f"agent: moved {before!r} to {now!r}: other programs would execute it", file=sys.stderr)
     return ran.exit_code
 
 
-async def _run(command: list[str], workspace: Path, limits: "Limits", level: str, launcher: str) -> "Ran":
-    from agentrunner.sandbox import open_sandbox
-
-    if level not in ("auto", "full", "partial") or launcher not in ("auto", "bwrap", "native"):
-        raise SandboxError(f"no sandbox {level!r} by {launcher!r}", "see agent sandbox run --help")
-    box = open_sandbox(workspace, level=level, launcher=launcher, limits=limits)
-    if box.level != "FULL":
-        print(f"agent: the sandbox is {box.level}: {'; '.join(box.lacks)}", file=sys.stderr)
+async def _run(command: list[str], box: "Sandbox") -> "Ran":
     try:
-        return await box.run(command, timeout_s=limits.wall_s)
+        return await box.run(command, timeout_s=box.limits.wall_s)
     finally:
         await box.aclose()
+
+
+def alarm(text: str) -> None:
+    """A line that must be seen, in red where there is colour."""
+    red = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    print(f"\x1b[1;31magent: {text}\x1b[0m" if red else f"agent: {text}", file=sys.stderr, flush=True)
 
 
 def home_now() -> Path:

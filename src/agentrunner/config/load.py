@@ -5,7 +5,7 @@ the default. A project's files may set only what harms nobody, until the user ha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -86,6 +86,9 @@ def _why_not(cwd: Path, name: str, content: bytes, home: Path) -> str:
 
 def _permitted(layer: Layer, user: Layer, cwd: Path, why_not: str, ignored: list[str]) -> Layer:
     """The checked layer without what its file may not set; one line is added to `ignored` for each such key."""
+    never = [field for field in layer.values if meta_of(field).guard == "never"]
+    ignored += [f"{layer.name}: ignored {layer.keys[field]!r}: a project may not set it" for field in never]
+    layer = replace(layer, values={field: value for field, value in layer.values.items() if field not in never})
     if not why_not:
         return check(layer)
 

@@ -13,9 +13,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agentrunner.config.values import Amount, Count, Place, Positive, Price, Seconds, Share, Text, Url, Words
 
-Guard = Literal["free", "always", "raising", "clearing", "outside"]
+Guard = Literal["free", "always", "raising", "clearing", "outside", "never"]
 """What a project's file may not do to a setting until its directory is trusted: nothing is forbidden; set it at all;
-set it higher; set it to false; name a path outside of the directory."""
+set it higher; set it to false; name a path outside of the directory. "never": not even then."""
 
 Panel = Literal["Task", "Model", "Limits", "Permissions", "Output", "Places"]
 
@@ -194,6 +194,13 @@ class Settings(BaseSettings):
     )
     sandbox_launcher: Literal["auto", "bwrap", "native"] = option(
         "Permissions", "auto", "What sets the sandbox up.", guard="always", commands=_BOTH
+    )
+    i_know_there_is_no_sandbox: bool = option(
+        "Permissions",
+        False,
+        "With --sandbox none: let code and commands do whatever you can do. Not kept for a resume.",
+        guard="never",
+        commands=_BOTH,
     )
     allow_exposed_workspace: bool = option(
         "Permissions",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agentrunner.errors import UsageError
 from agentrunner.sandbox import PathError, Root
+from agentrunner.sandbox.plan import exposed
 
 MAX_GOAL_BYTES = 64 * 1024
 """A goal is sent with every request; more than this belongs into a file."""
@@ -43,6 +44,19 @@ def check_workspace(path: Path, home: Path) -> Path:
     if not os.access(real, os.R_OK | os.W_OK | os.X_OK):
         raise UsageError(f"the workspace {str(path)!r} is not writable", "give --workspace a folder of yours")
     return real
+
+
+def why_exposed(workspace: Path) -> str:
+    """Why no code should run in this workspace where `.env` files and `.git` cannot be kept from it; empty when there
+    are none."""
+    found = exposed(str(workspace))
+    if not found:
+        return ""
+    shown = ", ".join(map(repr, found[:3])) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+    return (
+        f"the sandbox is PARTIAL here and programs could read or change {shown} in the workspace; move it away, or add "
+        "--allow-exposed-workspace"
+    )
 
 
 def read_files(paths: Sequence[str]) -> list[tuple[str, bytes]]:

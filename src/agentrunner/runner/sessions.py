@@ -13,7 +13,7 @@ from agentrunner.engine import Control, Parts, run_session
 from agentrunner.errors import SandboxError, UsageError
 from agentrunner.guard.ledger import Ledger, Rates
 from agentrunner.journal import SessionLock, SqliteJournal, new_session_id, open_journal, session_folder
-from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files
+from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files, why_exposed
 from agentrunner.runner.models import (
     budget_of,
     check_key,
@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 
 Opening = list[tuple[str, str, JSON]]
 
-NOT_PINNED = {"api_key", "home", "database_url", "json_lines", "stream", "quiet", "output", "record", "file"}
-"""Settings that belong to an attempt, not to the session: secrets, places, and how it is shown."""
+_SHOWN = {"json_lines", "stream", "quiet", "output", "record", "file"}
+NOT_PINNED = {"api_key", "home", "database_url", "i_know_there_is_no_sandbox", *_SHOWN}
+"""Settings that belong to an attempt, not to the session: secrets, places, what must be said each time, and how it is
+shown."""
+_REACH = "python and shell may reach {} through the HTTP proxy that HTTP_PROXY and HTTPS_PROXY name, and nothing else"
+NO_SANDBOX = "there is no sandbox: code and commands of the agent can do whatever you can do"
 
 
 WORK = ("step", "execute", "repair")
@@ -62,6 +66,8 @@ class Outlet:
     on_phase: Callable[[str], None] = _nothing
     recall: Callable[[Sequence[Event]], None] = _nothing
     remark: Callable[[str], None] = _nothing
+    alarm: Callable[[str], None] = _nothing
+    """For what must be seen even where nothing else is shown."""
 
 
 async def start(goal: str, settings: "Settings", outlet: Outlet, control: Control) -> Event:
@@ -82,6 +88,8 @@ async def start(goal: str, settings: "Settings", outlet: Outlet, control: Contro
         session_id = new_session_id()
         with SessionLock(settings.home, session_id):
             sandbox, notes = open_sandbox_for(settings, workspace)
+            if sandbox is not None and sandbox.level == "NONE":
+                outlet.alarm(NO_SANDBOX)
             _check_sandbox_use(settings, sandbox, notes)
             session = Session(
                 id=session_id,
@@ -133,10 +141,10 @@ async def resume(
             warm_up(settings)
             rates = _rates(settings, outlet)
             workspace = check_workspace(Path(created["workspace"]), settings.home)
-            sandbox, _ = open_sandbox_for(settings, workspace)
+            sandbox, notes = open_sandbox_for(settings, workspace)
             session = session_of(past[0])
             outlet.recall(past)
-            opening = _opening(past, instruction, answer, more)
+            opening = [*_other_sandbox(past, sandbox, notes, outlet), *_opening(past, instruction, answer, more)]
             runner = _Runner(settings, outlet, control, journal, workspace, sandbox, rates)
             return await runner.run(session, past, new=False, opening=opening)
 
@@ -157,7 +165,13 @@ class _Runner:
         settings, outlet = self.settings, self.outlet
         folder = session_folder(settings.home, session.id)
         toolbox = open_tools(
-            settings, self.workspace, folder / "outputs", self.sandbox, session.prompts, session.output_schema
+            settings,
+            self.workspace,
+            folder / "outputs",
+            self.sandbox,
+            session.prompts,
+            session.output_schema,
+            outlet.remark,
         )
         if new:
             session = replace(session, tools=toolbox.specs())
@@ -166,6 +180,12 @@ class _Runner:
             opening = [("session.created", "", self._created(session))]
         elif [spec.name for spec in toolbox.specs()] != [spec.name for spec in session.tools]:
             _say_other_tools(session.tools, toolbox.specs())
+
+        def on_phase(phase: str) -> None:
+            outlet.on_phase(phase)
+            if phase == "asking the model":
+                toolbox.warm_up()
+
         model = open_model(settings, session, past, stream=outlet.on_delta is not None)
         parts = Parts(
             model=model,
@@ -178,7 +198,7 @@ class _Runner:
             listeners=[*outlet.listeners, *_model_listeners(model), *_recorder(settings)],
             human=outlet.human,
             on_delta=outlet.on_delta,
-            on_phase=outlet.on_phase,
+            on_phase=on_phase,
             control=self.control,
             max_output_tokens=settings.max_output_tokens,
             retries=settings.retries,
@@ -190,6 +210,7 @@ class _Runner:
             await model.aclose()
             if self.sandbox is not None:
                 await self.sandbox.aclose()
+                toolbox.look_over()
 
     def _created(self, session: Session) -> JSON:
         budget = session.budget
@@ -199,7 +220,7 @@ class _Runner:
             "model": session.model,
             "budget": asdict(budget),
             "workspace": str(self.workspace),
-            "sandbox": self.sandbox.level if self.sandbox else "NONE",
+            "sandbox": level_of(self.sandbox),
             "files": list(session.files),
             "notes": list(session.notes),
             "dry_run": scripted(self.settings),
@@ -234,18 +255,49 @@ def session_of(created: Event) -> Session:
 
 
 def open_sandbox_for(settings: "Settings", workspace: Path) -> "tuple[Sandbox | None, list[str]]":
-    """The sandbox, and what has to be said about it. None when this machine has none and none was insisted on."""
+    """The sandbox, and what has to be said about it. None when this machine has none and none was insisted on, or when
+    it could not keep what lies in the workspace from programs."""
     from agentrunner.sandbox import open_sandbox
 
     try:
-        sandbox = open_sandbox(workspace, level=settings.sandbox, launcher=settings.sandbox_launcher)
+        sandbox = open_sandbox(
+            workspace,
+            level=settings.sandbox,
+            launcher=settings.sandbox_launcher,
+            confirmed_none=settings.i_know_there_is_no_sandbox,
+            allow_net=settings.allow_net,
+        )
     except SandboxError as error:
         if settings.sandbox != "auto":
             raise UsageError(error.message, error.hint) from None
         return None, [f"python and shell are switched off: {error}"]
     if sandbox.level == "FULL":
-        return sandbox, []
+        return sandbox, [_REACH.format(", ".join(sandbox.hosts))] if sandbox.hosts else []
+    if sandbox.level == "NONE":
+        return sandbox, [NO_SANDBOX]
+    if not settings.allow_exposed_workspace and (why := why_exposed(workspace)):
+        sandbox.close()
+        return None, [f"python and shell are switched off: {why}"]
     return sandbox, [f"the sandbox is {sandbox.level}: {'; '.join(sandbox.lacks)}"]
+
+
+def level_of(sandbox: "Sandbox | None") -> str:
+    """What is enforced around code; "OFF" when no code is run."""
+    return sandbox.level if sandbox is not None else "OFF"
+
+
+def _other_sandbox(past: Sequence[Event], sandbox: "Sandbox | None", notes: Sequence[str], outlet: Outlet) -> Opening:
+    """A resumed session may find another sandbox than it had: that is said, and written down."""
+    if sandbox is None and any(spec["name"] in ("python", "shell") for spec in past[0].data["_session"]["tools"]):
+        raise UsageError(f"the session was made with python and shell; now {'; '.join(notes)}")
+    if sandbox is not None and sandbox.level == "NONE":
+        outlet.alarm(NO_SANDBOX)
+    opened = [event.data["level"] for event in past if event.type == "sandbox.opened"]
+    before, now = (opened or [past[0].data["sandbox"]])[-1], level_of(sandbox)
+    if before == now or sandbox is None:
+        return []
+    outlet.remark(f"the sandbox was {before} and is {now} now" + "".join(f"; {note}" for note in notes))
+    return [("sandbox.opened", "", {"level": now, "lacks": list(sandbox.lacks)})]
 
 
 def _opening(past: Sequence[Event], instruction: str, answer: str | None, more: JSON | None) -> Opening:

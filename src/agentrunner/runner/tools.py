@@ -1,6 +1,6 @@
 """The toolbox of a session, from its settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,10 @@ TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".parquet")
 """What counts as a table when no file was named."""
 
 
+def _nobody(_: str) -> None:
+    return None
+
+
 def open_tools(
     settings: "Settings",
     workspace: Path,
@@ -22,6 +26,7 @@ def open_tools(
     sandbox: "Sandbox | None",
     prompts: Mapping[str, str],
     output_schema: JSON | None,
+    remark: Callable[[str], None] = _nobody,
 ) -> "LocalToolbox":
     from agentrunner.tools import build_toolbox
 
@@ -36,6 +41,7 @@ def open_tools(
         output_schema=output_schema,
         descriptions={name.removeprefix("tools/"): text for name, text in prompts.items() if name.startswith("tools/")},
         python_timeout_s=settings.python_timeout,
+        remark=remark,
     )
 
 

@@ -73,6 +73,8 @@ def command(
     options += ["--size", str(root_bytes), "--tmpfs", "/"]
     for step in steps:
         options += _options(step, file_of)
+    # Process 1 is bubblewrap's own, of the same user and without limits: who could write its memory would be it.
+    options += ["--perms", "0555", "--size", "4096", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1"]
     options += ["--remount-ro", "/", "--chdir", program["cwd"]]
     options += ["--seccomp", str(file_of(program["filter"])), "--json-status-fd", str(status_fd)]
     # By a file, since arguments can be read in /proc by every user of the machine.

@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -83,8 +83,15 @@ class Interpreter:
         watching = loop.create_task(
             self._watch.until_exceeded(child.process.pid, lambda: max(stream.total_bytes for stream in streams))
         )
-        self._worker = _Worker(child, ours, 0, streams, watching, loop.create_task(until_dead(child)))
+        self._worker = _Worker(child, ours, 0, streams, watching, loop.create_task(until_dead(child, self._watch)))
         await self._greet(self._worker)
+
+    async def warm(self, modules: Sequence[str]) -> None:
+        """Has them imported beside whatever the cells do. They must be installed: the workspace may hold anything."""
+        async with self._one_at_a_time:
+            if self._worker is not None and modules:
+                with contextlib.suppress(OSError):  # it is gone already, as the first cell will find
+                    await _send(self._worker.control, {"warm": list(modules)})
 
     async def execute(self, code: str, timeout_s: float) -> Cell:
         """Runs one cell. Whatever it does, this answers in little more than `timeout_s` seconds."""
@@ -113,7 +120,7 @@ class Interpreter:
             await worker.dead
         worker.control.close()
         try:
-            await ended(worker.child)
+            await ended(worker.child, self._watch)
         finally:
             close(worker.child, worker.streams)
 
@@ -150,7 +157,7 @@ class Interpreter:
     async def _cell(self, worker: _Worker, reply: dict[str, Any] | None, stopped: str) -> Cell:
         if reply is None:
             stopped = stopped or await self._why_lost(worker)
-            await ended(worker.child)
+            await ended(worker.child, self._watch)
         for stream in worker.streams:
             stream.drain()
         out, err = (stream.take() for stream in worker.streams)
@@ -187,19 +194,18 @@ class Interpreter:
 
     async def _greet(self, worker: _Worker) -> None:
         """Waits for the first message. The kernel says with it which process sent it."""
+        first = asyncio.create_task(_first_message(worker.control))
         try:
-            async with asyncio.timeout(_START_S):
-                first = asyncio.create_task(_first_message(worker.control))
-                await asyncio.wait({first, worker.dead}, return_when=asyncio.FIRST_COMPLETED)
-                if first.done() and first.exception() is None:
-                    worker.pid = first.result()
-                    return
-                first.cancel()
-        except TimeoutError:
-            pass
+            await asyncio.wait({first, worker.dead}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
+            if first.done() and first.exception() is None:
+                worker.pid = first.result()
+                return
+        finally:  # it must not outlive the socket, also when this is cancelled
+            first.cancel()
+            await asyncio.wait({first})
         for stream in worker.streams:
             stream.drain()
-        await ended(worker.child)
+        await ended(worker.child, self._watch)
         reason = worker.child.failure() or worker.streams[1].take().text.strip()[-500:] or "no answer from it"
         await self.aclose()
         raise SandboxError(f"the Python interpreter in the sandbox did not start: {reason}")
@@ -224,9 +230,7 @@ async def _first_message(control: socket.socket) -> int:
 
 async def _ask(control: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     """Sends a cell and returns its reply. Raises `ValueError` for what is not one, `OSError` when nobody is there."""
-    loop = asyncio.get_running_loop()
-    data = json.dumps(request).encode()
-    await loop.sock_sendall(control, struct.pack(">I", len(data)) + data)
+    await _send(control, request)
     while True:
         length = struct.unpack(">I", await _exactly(control, 4))[0]
         if length > _MAX_REPLY_BYTES:
@@ -234,6 +238,11 @@ async def _ask(control: socket.socket, request: dict[str, Any]) -> dict[str, Any
         reply = _checked(json.loads(await _exactly(control, length)))
         if reply["id"] == request["id"]:
             return reply
+
+
+async def _send(control: socket.socket, request: dict[str, Any]) -> None:
+    data = json.dumps(request).encode()
+    await asyncio.get_running_loop().sock_sendall(control, struct.pack(">I", len(data)) + data)
 
 
 async def _exactly(control: socket.socket, count: int) -> bytes:

@@ -15,7 +15,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,11 +25,13 @@ from agentrunner.errors import SandboxError
 from . import bwrap, plan
 from .inside import launcher
 from .paths import PathError, Root
+from .ready import Ready
 from .spawn import spawn
 from .values import Limits
 
 Launcher = Literal["bwrap", "native", "landlock", "none"]
 _BWRAP_MARK = "bwrap: "
+_DOORMAN = [sys.executable, "-I", "-S", str(Path(__file__).parent / "inside" / "listen.py")]
 _STAGES = ("/mnt", "/media", "/srv")
 """Where root lays out its files for bubblewrap, in a mount namespace of its own: nothing is ever taken from there."""
 END_S = 2.0
@@ -52,8 +54,10 @@ class Wall:
     owners: Mapping[str, list[int]] = field(default_factory=dict[str, list[int]])
     private_tmp: str = ""
     """At "landlock" and "none": the folder that stands in for /tmp."""
+    ready: Ready = field(default_factory=Ready, compare=False)
 
     def discard(self) -> None:
+        self.ready.close()
         if self.private_tmp:
             folder, name = os.path.split(self.private_tmp)
             with contextlib.suppress(OSError, PathError), contextlib.closing(Root(Path(folder))) as root:
@@ -120,9 +124,12 @@ class Child:
         self.handle = self.status = self.lifeline = self.first = -1
 
 
-def launch(wall: Wall, argv: Sequence[str], *, stdin: bytes = b"", keep: Sequence[int] = ()) -> Child:
-    """Starts `argv` in the workspace; empty: only builds the wall and exits 0. `keep`: descriptors it inherits."""
+def launch(wall: Wall, argv: Sequence[str], *, stdin: bytes = b"", keep: Sequence[int] = (), door: int = -1) -> Child:
+    """Starts `argv` in the workspace; empty: only builds the wall and exits 0. `keep`: descriptors it inherits. `door`:
+    the end of a socket over which a listening one of the sandbox's network is handed out (not below FULL)."""
     if wall.launcher == "bwrap":
+        if door >= 0:
+            argv, keep = [*_DOORMAN, str(door), *argv], [*keep, door]
         return _launch_bwrap(wall, argv, stdin, keep)
     status, status_in_child = os.pipe()
     lifeline_in_guard, lifeline = os.pipe()
@@ -132,20 +139,23 @@ def launch(wall: Wall, argv: Sequence[str], *, stdin: bytes = b"", keep: Sequenc
         "keep": list(keep),
         "lifeline": lifeline_in_guard,
         "status": status_in_child,
+        "door": door,
         **(_root(wall) if wall.launcher == "native" else _rights(wall)),
     }
-    order_fd = memory_file(marshal.dumps(order))
-    passed = [order_fd, lifeline_in_guard, status_in_child, *keep]
     try:
-        process, out, err = _spawn(_bare_interpreter(order_fd), passed, stdin)
-    except OSError:
+        process, out, err = _start(wall, order, [lifeline_in_guard, status_in_child, *keep, *_given(door)], stdin)
+    except BaseException:
         os.close(status)
         os.close(lifeline)
         raise
     finally:
-        for fd in (order_fd, lifeline_in_guard, status_in_child):
-            os.close(fd)
+        os.close(lifeline_in_guard)
+        os.close(status_in_child)
     return Child(process, os.pidfd_open(process.pid), out, err, status, lifeline)
+
+
+def _given(fd: int) -> list[int]:
+    return [fd] if fd >= 0 else []
 
 
 def _program(wall: Wall, argv: Sequence[str]) -> dict[str, Any]:
@@ -208,11 +218,6 @@ def _tasks_of_user() -> int:
     return count
 
 
-def _bare_interpreter(order_fd: int) -> list[str]:
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from inside.launcher import main; main(int(sys.argv[2]))"
-    return [sys.executable, "-I", "-S", "-c", code, str(Path(__file__).parent), str(order_fd)]
-
-
 def _launch_bwrap(wall: Wall, argv: Sequence[str], stdin: bytes, keep: Sequence[int]) -> Child:
     status, status_in_child = os.pipe()
     steps = [*wall.mounts, *plan.guarded(wall.workspace)]
@@ -233,12 +238,13 @@ def _launch_bwrap(wall: Wall, argv: Sequence[str], stdin: bytes, keep: Sequence[
         passed = [status_in_child, *keep]
         command = bwrap.command(steps, _program(wall, argv), plan.ROOT_BYTES, status_in_child, file_of, ids)
         if wall.host_ids:
-            order: launcher.Plan = {"kind": "stage", "argv": command, "keep": list(passed), "lifeline": -1}
+            order: launcher.Plan = {"kind": "stage", "argv": command, "keep": list(passed), "lifeline": -1, "door": -1}
             order |= {"status": status_in_child, "stage": stage, "mark": _BWRAP_MARK}
             order |= {"mounts": [asdict(step) for step in staged]}
             order |= {"host_ids": list(wall.host_ids), "owners": dict(wall.owners)}
-            command = _bare_interpreter(file_of(marshal.dumps(order)))
-        process, out, err = _spawn(command, passed, stdin)
+            process, out, err = _start(wall, order, passed, stdin)
+        else:
+            process, out, err = _spawn(command, passed, stdin)
     first = _open_process(bwrap.first_process(status))
     return Child(process, os.pidfd_open(process.pid), out, err, status, first=first, failure_mark=_BWRAP_MARK)
 
@@ -250,18 +256,37 @@ def _open_process(pid: int) -> int:
     return -1
 
 
-def _spawn(command: Sequence[str], passed: Sequence[int], stdin: bytes) -> tuple[subprocess.Popen[bytes], int, int]:
+_Started = tuple[subprocess.Popen[bytes], int, int]
+"""A process, and our ends of its standard output and standard error."""
+
+
+def _start(wall: Wall, order: launcher.Plan, passed: Sequence[int], stdin: bytes) -> _Started:
+    """One of our own launchers."""
+
+    def start(standard: Sequence[int]) -> subprocess.Popen[bytes]:
+        numbers = [(fd, number) for number, fd in enumerate(standard)] + [(fd, fd) for fd in passed]
+        return wall.ready.start(marshal.dumps(order), numbers)
+
+    return _with_streams(start, stdin)
+
+
+def _spawn(command: Sequence[str], passed: Sequence[int], stdin: bytes) -> _Started:
+    return _with_streams(lambda standard: spawn(command, passed, *standard), stdin)
+
+
+def _with_streams(start: Callable[[Sequence[int]], subprocess.Popen[bytes]], stdin: bytes) -> _Started:
     out, out_in_child = os.pipe()
     err, err_in_child = os.pipe()
     source = memory_file(stdin) if stdin else os.open(os.devnull, os.O_RDONLY)
+    standard = (source, out_in_child, err_in_child)
     try:
-        return spawn(command, passed, source, out_in_child, err_in_child), out, err
+        return start(standard), out, err
     except OSError as failure:
         os.close(out)
         os.close(err)
         raise SandboxError(f"the sandbox's launcher could not be started: {failure}") from failure
     finally:
-        for fd in (source, out_in_child, err_in_child):
+        for fd in standard:
             os.close(fd)
 
 

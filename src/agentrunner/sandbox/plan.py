@@ -232,6 +232,12 @@ def guarded(workspace: str) -> list[Step]:
     return steps + [Step("bind", path, "/dev/null", optional=True) for path in secrets(workspace)]
 
 
+def exposed(workspace: str) -> list[str]:
+    """Names in it that only a mount can keep from programs: `.git` and `.env*` files, relative to it."""
+    git = [".git"] if os.path.lexists(f"{workspace}/.git") else []
+    return git + [os.path.relpath(path, workspace) for path in secrets(workspace)]
+
+
 def secrets(workspace: str) -> Iterator[str]:
     """`.env*` files and sockets, wherever they lie in it; links are not followed, virtual environments not entered."""
     left = _MAX_SCANNED

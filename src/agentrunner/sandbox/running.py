@@ -27,9 +27,9 @@ async def to_end(child: Child, watch: Watch, timeout_s: float) -> Ran:
     try:
         for stream in streams:
             stream.watch(asyncio.get_running_loop())
-        stopped = await _first(child, [watching], timeout_s)
+        stopped = await _first(child, watch, [watching], timeout_s)
         if stopped is not None:
-            await ended(child)
+            await ended(child, watch)
         for stream in streams:
             stream.drain()
         if failure := child.failure():
@@ -45,9 +45,9 @@ async def to_end(child: Child, watch: Watch, timeout_s: float) -> Ran:
         close(child, streams)
 
 
-async def _first(child: Child, watching: Sequence[asyncio.Task[str]], timeout_s: float) -> str | None:
+async def _first(child: Child, watch: Watch, watching: Sequence[asyncio.Task[str]], timeout_s: float) -> str | None:
     """None when the program ended by itself; else why it has to be ended."""
-    end = asyncio.create_task(until_dead(child))
+    end = asyncio.create_task(until_dead(child, watch))
     try:
         done, _ = await asyncio.wait({end, *watching}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if end in done:
@@ -57,9 +57,12 @@ async def _first(child: Child, watching: Sequence[asyncio.Task[str]], timeout_s:
         end.cancel()
 
 
-async def until_dead(child: Child) -> None:
+async def until_dead(child: Child, watch: Watch) -> None:
     """Returns when neither the process nor anything behind its wall is left."""
     await _readable(child.handle)
+    if child.process.returncode is None:
+        # bubblewrap's outer process does not wait for process 1 of its namespace.
+        watch.ended(child.process.pid, unseen=child.first >= 0)
     child.process.wait()
     if child.first >= 0:  # bubblewrap reports the program's end before the rest of its namespace is gone
         await _readable(child.first)
@@ -77,16 +80,16 @@ async def _readable(fd: int) -> None:
         os.close(own)
 
 
-async def ended(child: Child) -> None:
+async def ended(child: Child, watch: Watch) -> None:
     """Ends it and returns when it is gone."""
     if child.process.returncode is not None:
         return
     child.end()
     try:
-        await asyncio.wait_for(until_dead(child), END_S)
+        await asyncio.wait_for(until_dead(child, watch), END_S)
     except TimeoutError:
         child.process.kill()
-        await until_dead(child)
+        await until_dead(child, watch)
 
 
 def close(child: Child, streams: Sequence[Stream]) -> None:

@@ -34,6 +34,13 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """A child with an empty environment, no terminal, in a session of its own, at `/`, with only the descriptors named.
     Takes about as long as starting it does; raises the `OSError` of a program that cannot be started."""
+    return order(argv, pass_fds, stdin, stdout, stderr).result()
+
+
+def order(
+    argv: Sequence[str], pass_fds: Sequence[int], stdin: int, stdout: int, stderr: int
+) -> Future[subprocess.Popen[bytes]]:
+    """The same without waiting for it. The descriptors must stay open until it is done."""
     global _owner
     with _starting:
         if _owner != os.getpid():  # first use, or this process was forked and the thread stayed behind
@@ -41,7 +48,7 @@ def spawn(
             _owner = os.getpid()
     answer: Future[subprocess.Popen[bytes]] = Future()
     _orders.put(_Order(argv, pass_fds, stdin, stdout, stderr, answer))
-    return answer.result()
+    return answer
 
 
 def _serve() -> None:

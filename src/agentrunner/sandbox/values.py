@@ -12,6 +12,7 @@ _SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _FIELDS = {
     "wall": "wall_s",
     "cpu": "cpu_s",
+    "cpu_total": "cpu_total_s",
     "memory": "memory_bytes",
     "memory_total": "memory_total_bytes",
     "tasks": "tasks",
@@ -29,6 +30,8 @@ class Limits:
     wall_s: float = 60.0
     cpu_s: int = 600
     """CPU time of each process."""
+    cpu_total_s: int = 600
+    """CPU time of everything that runs while the sandbox is open; polled, so it can overshoot."""
     memory_bytes: int = 1 << 30
     """Data of each process. Not address space: BLAS reserves that by the gigabyte for every core."""
     memory_total_bytes: int = 2 << 30
@@ -56,6 +59,8 @@ class Limits:
                 raise UsageError(f"the limit {pair!r} is not a positive number", "for example wall=8, memory=512M")
             value = float(match[1]) * _SIZES[match[2]]
             found[_FIELDS[name]] = value if name == "wall" else max(1, int(value))
+        if "cpu_s" in found:  # asking for more in one process asks for more in all
+            found.setdefault("cpu_total_s", max(found["cpu_s"], cls().cpu_total_s))
         limits = replace(cls(), **found)  # pyright: ignore[reportArgumentType] - whole numbers but for wall_s
         return replace(limits, output_kill_bytes=max(limits.output_kill_bytes, 2 * limits.output_bytes))
 

@@ -120,6 +120,7 @@ def _environment(tmp: str, path: list[str]) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
         "PYTHONUTF8": "1",
+        "GIT_CONFIG_NOSYSTEM": "1",  # one in /etc that it may not read would end it
         "MPLBACKEND": "Agg",
         "MPLCONFIGDIR": f"{tmp}/mpl",
         # one thread per core of a big machine would use up the memory limit for stacks and buffers

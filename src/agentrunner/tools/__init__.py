@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ from agentrunner.tools.files import file_tools
 from agentrunner.tools.human import ask_user, finish_tool
 from agentrunner.tools.net import Client
 from agentrunner.tools.policy import Mode, Policy
-from agentrunner.tools.python import python_tool
+from agentrunner.tools.python import Cells, python_tool
 from agentrunner.tools.search_files import search_tool
 from agentrunner.tools.shell import shell_tool
 from agentrunner.tools.toolbox import LocalToolbox
@@ -29,6 +29,10 @@ ORDER = (
 """The order in which a model sees them: fixed, so that the beginning of a prompt stays the same from run to run."""
 
 
+def _nobody(_: str) -> None:
+    return None
+
+
 def build_toolbox(
     *,
     workspace: Path,
@@ -42,20 +46,26 @@ def build_toolbox(
     disabled: Collection[str] = (),
     extra: Sequence[Tool] = (),
     python_timeout_s: float = 60.0,
+    remark: Callable[[str], None] = _nobody,
 ) -> LocalToolbox:
     """The tools of one session. Without a sandbox there is no `python` and no `shell`; what is switched off does not
     exist.
 
     `outputs` is a folder outside the workspace for whole results. `descriptions` are the texts of `prompts/tools/` by
-    tool name. `extra` tools of the user's own come after the built-in ones, in their order."""
-    places = Workspace(workspace, outputs)
+    tool name. `extra` tools of the user's own come after the built-in ones, in their order. `remark` is told what the
+    user should know of what programs did."""
+    places = Workspace(workspace, outputs, remark if sandbox is not None else None)
+    cells = None
     tools = [*file_tools(places), search_tool(places), ask_user, finish_tool(places, output_schema)]
     if sandbox is not None:
-        tools += [python_tool(sandbox, places, python_timeout_s), shell_tool(sandbox, places, python_timeout_s)]
+        cells = Cells(sandbox) if "python" not in disabled else None
+        tools += [shell_tool(sandbox, places, python_timeout_s)]
+        tools += [python_tool(cells, sandbox, places, python_timeout_s)] if cells else []
     if web != "off":
         tools += live_web_tools(Client()) if web == "live" else fixture_web_tools()
     tools.sort(key=lambda built_in: ORDER.index(built_in.name))
     texts = descriptions or {}
     wanted = [each for each in [*tools, *extra] if each.name not in disabled]
     policy = Policy(approve, tuple(allow_net))
-    return LocalToolbox([each.described(texts.get(each.name, "")) for each in wanted], policy=policy, outputs=outputs)
+    described = [each.described(texts.get(each.name, "")) for each in wanted]
+    return LocalToolbox(described, policy=policy, outputs=outputs, cells=cells, at_end=places.sweep)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from agentrunner.tools.addresses import why_not_public
+from agentrunner.addresses import why_not_public
 from agentrunner.tools.threads import in_thread
 from agentrunner.tools.urls import Url, UrlError, parse_url
 

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from agentrunner.addresses import why_not_public
 from agentrunner.sanitise import clean
-from agentrunner.tools.addresses import why_not_public
 from agentrunner.tools.urls import Url, UrlError, parse_url
 from agentrunner.types import Decision, Effect
 

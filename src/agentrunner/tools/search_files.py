@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from agentrunner.sandbox.paths import PathError, Root
+from agentrunner.sandbox.paths import MAX_DEPTH, PathError, Root
 from agentrunner.tools.files import SKIPPED
 from agentrunner.tools.sniff import what_it_is
 from agentrunner.tools.typed import Context, Tool, ToolError, tool
@@ -61,8 +61,13 @@ def _files(root: Root, rel: str) -> Iterator[str]:
         for entry in root.entries(waiting.pop(0), max_depth=1):
             if entry.kind == "file":
                 yield entry.path
-            elif entry.kind == "dir" and entry.path.rpartition("/")[2] not in SKIPPED:
+            elif entry.kind == "dir" and _is_entered(entry.path):
                 waiting.append(entry.path)
+
+
+def _is_entered(folder: str) -> bool:
+    """Not those that are no work of the user's, nor deeper than a listing goes."""
+    return folder.rpartition("/")[2] not in SKIPPED and folder.count("/") < MAX_DEPTH
 
 
 def _search(pattern: str, root: Root, files: list[str], timeout_s: float) -> dict[str, Any]:

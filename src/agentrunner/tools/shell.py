@@ -6,6 +6,8 @@ from pathlib import Path
 
 from agentrunner.sandbox.box import Sandbox
 from agentrunner.sandbox.values import Ran
+from agentrunner.tools.python import check_cpu
+from agentrunner.tools.requests import network_lines
 from agentrunner.tools.threads import in_thread
 from agentrunner.tools.typed import Context, Output, Tool, ToolError, tool
 from agentrunner.tools.workspace import Workspace
@@ -23,10 +25,14 @@ def shell_tool(sandbox: Sandbox, workspace: Workspace, timeout_s: float) -> Tool
             raise ToolError("`command` is empty. Call shell again with the command line to run.")
         if "\0" in command:
             raise ToolError("`command` has a NUL character in it. Call shell again without it.")
+        check_cpu(sandbox)
         before = await in_thread(workspace.snapshot)
         ran = await sandbox.run([interpreter, "-c", command], timeout_s=min(timeout_s, context.timeout_s))
+        moved = await in_thread(workspace.sweep)
         artifacts = await in_thread(workspace.changed_since, before)
-        return Output(_told(ran), ran.exit_code == 0 and not ran.stopped, artifacts)
+        asked = network_lines(sandbox.take_requests())
+        told = "\n".join(filter(None, (_told(ran), *asked, moved)))
+        return Output(told, ran.exit_code == 0 and not ran.stopped, artifacts)
 
     return shell
 

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +20,7 @@ from agentrunner.sanitise import clean
 from agentrunner.tools.net import FetchError
 from agentrunner.tools.output import STUB_BYTES, Outputs, cut
 from agentrunner.tools.policy import Policy
+from agentrunner.tools.python import Cells
 from agentrunner.tools.threads import in_thread
 from agentrunner.tools.typed import Context, Output, Tool, ToolError
 from agentrunner.tools.urls import UrlError, urls_in
@@ -41,7 +42,10 @@ class LocalToolbox:
         policy: Policy,
         outputs: Path,
         max_result_bytes: int = MAX_RESULT_BYTES,
+        cells: Cells | None = None,
+        at_end: Callable[[], object] = str,
     ) -> None:
+        """`cells` is the interpreter behind `python`, where there is one; `at_end` is what `look_over` calls."""
         self._tools: dict[str, Tool] = {}
         for tool in tools:
             if tool.name in self._tools:
@@ -51,6 +55,8 @@ class LocalToolbox:
         self._outputs = Outputs(outputs)
         self._max_result_bytes = max_result_bytes
         self._known_urls: set[str] = set()
+        self._cells = cells
+        self._at_end = at_end
 
     def specs(self) -> tuple[ToolSpec, ...]:
         return tuple(tool.spec() for tool in self._tools.values())
@@ -83,8 +89,19 @@ class LocalToolbox:
             )
             return ToolResult(call.id, call.name, "error", text, artifacts=output.artifacts)
 
+    def warm_up(self) -> None:
+        """Soon begins in the background what the first call would have to wait for."""
+        if self._cells is not None:
+            self._cells.warm_up()
+
     async def aclose(self) -> None:
-        """Nothing is held open here: the interpreter ends with its sandbox."""
+        """Ends the warming up; an interpreter that runs ends with its sandbox."""
+        if self._cells is not None:
+            await self._cells.aclose()
+
+    def look_over(self) -> None:
+        """To be called when the sandbox is closed: what its programs did in their last moment is put right."""
+        self._at_end()
 
     def _checked(self, call: ToolCall) -> tuple[Tool, dict[str, Any]]:
         if call.problem:

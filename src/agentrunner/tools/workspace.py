@@ -5,24 +5,29 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from agentrunner.sandbox.paths import PathError, Root
+from agentrunner.sandbox.quarantine import Quarantine
 from agentrunner.tools.output import PREFIX
 from agentrunner.tools.typed import ToolError
 from agentrunner.types import Artifact
 
 CHUNK_BYTES = 1 << 20
+MAX_ARTIFACT_BYTES = 1 << 30  # hashed in about two seconds; a sparse file may claim to hold a thousand times as much
 MAX_ARTIFACTS = 50  # of one call: more is a data set, and list_files shows it
 
 
 class Workspace:
-    """`root` may be changed; `outputs` is a folder of saved results, made when the first one is saved."""
+    """`root` may be changed; `outputs` is a folder of saved results, made when the first one is saved. With `remark`
+    programs run in it, and it is told of what they left there for other programs to execute."""
 
-    def __init__(self, workspace: Path, outputs: Path) -> None:
+    def __init__(self, workspace: Path, outputs: Path, remark: Callable[[str], None] | None = None) -> None:
         self.root = Root(workspace)
+        self._remark = remark
+        self._quarantine = Quarantine(workspace) if remark is not None else None
         self._outputs = outputs
         self._output_root: Root | None = None
 
@@ -44,9 +49,13 @@ class Workspace:
     def artifact(self, path: str) -> Artifact:
         """Size and hash of a file of the workspace."""
         digest, size = hashlib.sha256(), 0
+        if self.root.size(path) > MAX_ARTIFACT_BYTES:
+            raise _too_large(path)
         for chunk in chunks(self.root, path):
             digest.update(chunk)
             size += len(chunk)
+            if size > MAX_ARTIFACT_BYTES:  # it grew meanwhile
+                raise _too_large(path)
         return Artifact(path.removeprefix("./"), size, digest.hexdigest())
 
     def snapshot(self) -> dict[str, tuple[int, float]]:
@@ -68,6 +77,20 @@ class Workspace:
                 path.encode("utf-8")
                 found.append(self.artifact(path))
         return tuple(found)
+
+    def sweep(self) -> str:
+        """Moves aside what other programs would execute by its name; the answer tells a model of it, and is empty when
+        there was nothing."""
+        moved = self._quarantine.sweep() if self._quarantine is not None else ()
+        if not moved or self._remark is None:
+            return ""
+        shown = ", ".join(f"{before!r} to {now!r}" for before, now in moved)
+        self._remark(f"moved {shown}: other programs would execute what the agent wrote there")
+        return f"moved {shown}: programs outside of the sandbox would execute it. Do not put it back; tell the user."
+
+
+def _too_large(path: str) -> PathError:
+    return PathError(f"{path!r} is larger than {MAX_ARTIFACT_BYTES >> 30} GiB; hand over a smaller file")
 
 
 def _is_output(path: str) -> bool:

@@ -1,11 +1,12 @@
-"""The few system calls that Python does not wrap, through ctypes. Each raises `OSError` with what it was about.
+"""The few system calls that Python does not wrap. Each raises `OSError` with what it was about.
 
-Numbers from 424 on are the same on every architecture; for older calls the C library has functions.
+Numbers from 424 on are the same on every architecture; for older calls the C library has functions. They are called
+through the C half of ctypes alone: loading the Python half takes longer than building a wall.
 """
 
 from __future__ import annotations
 
-import ctypes
+import _ctypes
 import os
 import struct
 
@@ -31,26 +32,64 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER = 38, 22, 36
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
+_SELF = _ctypes.dlopen(None, 0)  # pyright: ignore[reportArgumentType] - None is this process, as in ctypes
+
+
+_Simple = _ctypes._SimpleCData  # pyright: ignore[reportPrivateUsage] - what ctypes itself derives its types from
+
+
+class _Int(_Simple):
+    _type_ = "i"
+
+
+class _Long(_Simple):
+    """A whole number as an argument becomes an int, so what the kernel reads as 64 bits is wrapped in this."""
+
+    _type_ = "l"
+
+
+class _Char(_Simple):
+    _type_ = "c"
+
+
+class _Function(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Int
+
+
+class _LongFunction(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Long
+
+
+def _function(name: str, kind: type[_ctypes.CFuncPtr] = _Function) -> _ctypes.CFuncPtr:
+    return kind(_ctypes.dlsym(_SELF, name))
+
+
+_syscall = _function("syscall", _LongFunction)
+_prctl = _function("prctl")
+
+
+def _buffer(data: bytes) -> _ctypes.Array[_Char]:
+    """Memory that the kernel may write to, with these bytes in it."""
+    return (_Char * len(data)).from_buffer_copy(data)
 
 
 def _check(result: int, about: str) -> int:
     if result < 0:
-        number = ctypes.get_errno()
+        number = _ctypes.get_errno()
         raise OSError(number, os.strerror(number), about)
     return result
 
 
-def syscall(number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None, about: str) -> int:
+def syscall(number: int, *arguments: int | bytes | None, about: str) -> int:
     """One raw system call; whole numbers travel as 64 bits, bytes as pointers."""
-    passed = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
-    return _check(int(_libc.syscall(ctypes.c_long(number), *passed)), about)
+    passed = [_Long(a) if isinstance(a, int) else a for a in arguments]
+    return _check(_syscall(_Long(number), *passed), about)
 
 
 def prctl(option: int, argument: int = 0, about: str = "prctl") -> None:
-    passed = (ctypes.c_ulong(argument), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
-    _check(int(_libc.prctl(ctypes.c_int(option), *passed)), about)
+    _check(_prctl(option, _Long(argument), _Long(0), _Long(0), _Long(0)), about)
 
 
 def die_with_parent(signal_number: int) -> None:
@@ -73,59 +112,58 @@ def no_new_privileges() -> None:
 
 def install_filter(program: bytes) -> None:
     """`program`: an array of struct sock_filter."""
-    code = ctypes.create_string_buffer(program, len(program))
-    header = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(code)))
-    result = _libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(2), header, ctypes.c_ulong(0), ctypes.c_ulong(0))
-    _check(int(result), "PR_SET_SECCOMP")
+    code = (_Char * len(program)).from_buffer_copy(program)
+    header = struct.pack("HxxxxxxQ", len(program) // 8, _ctypes.addressof(code))
+    _check(_prctl(_PR_SET_SECCOMP, _Long(2), header, _Long(0), _Long(0)), "PR_SET_SECCOMP")
 
 
 def drop_capabilities() -> None:
     """Every set: ambient, bounding, then effective, permitted and inheritable."""
-    _libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), *[ctypes.c_ulong(0)] * 3)
+    _prctl(_PR_CAP_AMBIENT, _Long(_PR_CAP_AMBIENT_CLEAR_ALL), *[_Long(0)] * 3)
     for capability in range(64):
         # Numbers beyond the kernel's last capability answer EINVAL; without CAP_SETPCAP there is nothing to drop from.
-        _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), *[ctypes.c_ulong(0)] * 3)
+        _prctl(_PR_CAPBSET_DROP, _Long(capability), *[_Long(0)] * 3)
     header = struct.pack("Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
-    _check(int(_libc.capset(header, bytes(24))), "capset")
+    _check(_function("capset")(header, bytes(24)), "capset")
 
 
 def unshare(flags: int) -> None:
-    _check(int(_libc.unshare(ctypes.c_int(flags))), "unshare")
+    _check(_function("unshare")(flags), "unshare")
 
 
 def setns(fd: int, kind: int) -> None:
-    _check(int(_libc.setns(ctypes.c_int(fd), ctypes.c_int(kind))), "setns")
+    _check(_function("setns")(fd, kind), "setns")
 
 
 def set_limit(number: int, value: int) -> None:
     """A resource limit, soft and hard; never above the hard limit that is there."""
-    found = ctypes.create_string_buffer(16)
-    _check(int(_libc.getrlimit(number, found)), "getrlimit")
-    value = min(value, *struct.unpack("QQ", found.raw)[1:])
-    _check(int(_libc.setrlimit(number, struct.pack("QQ", value, value))), "setrlimit")
+    found = _buffer(bytes(16))
+    _check(_function("getrlimit")(number, found), "getrlimit")
+    value = min(value, *struct.unpack("QQ", bytes(found))[1:])
+    _check(_function("setrlimit")(number, struct.pack("QQ", value, value)), "setrlimit")
 
 
 def set_host_name(name: str) -> None:
-    _check(int(_libc.sethostname(name.encode(), ctypes.c_size_t(len(name)))), "sethostname")
+    _check(_function("sethostname")(name.encode(), _Long(len(name))), "sethostname")
 
 
 def loopback_up() -> None:
     """Through the C library, since the modules for sockets would have to be loaded for this one call."""
-    control = _check(int(_libc.socket(2, 2 | os.O_CLOEXEC, 0)), "socket")  # AF_INET, SOCK_DGRAM
+    control = _check(_function("socket")(2, 2 | os.O_CLOEXEC, 0), "socket")  # AF_INET, SOCK_DGRAM
     request = struct.pack("16sh14x", b"lo", 0x1 | 0x40)  # IFF_UP | IFF_RUNNING
     try:
-        _check(int(_libc.ioctl(control, ctypes.c_ulong(0x8914), request)), "SIOCSIFFLAGS")
+        _check(_function("ioctl")(control, _Long(0x8914), request), "SIOCSIFFLAGS")
     finally:
         os.close(control)
 
 
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
     passed = [os.fsencode(text) or None for text in (source, target, kind)]
-    _check(int(_libc.mount(*passed, ctypes.c_ulong(flags), options.encode() or None)), f"mount {kind} {target}".strip())
+    _check(_function("mount")(*passed, _Long(flags), options.encode() or None), f"mount {kind} {target}".strip())
 
 
 def detach_mount(target: str) -> None:
-    _check(int(_libc.umount2(os.fsencode(target), MNT_DETACH)), f"umount {target}")
+    _check(_function("umount2")(os.fsencode(target), MNT_DETACH), f"umount {target}")
 
 
 def pivot_root_here() -> None:

@@ -1,40 +1,46 @@
 """Starts one program behind the wall and guards it: the first process of our own launchers.
 
 Started as `python -I -S -c "... main(FD)"` with an empty environment, so that no process of the sandbox is a fork of
-the agent. FD holds a marshalled plan (json would cost more to import than the rest of this file to run). The guard
-stays outside; it ends everything when the program ends, or when its lifeline closes because the agent is gone or wants
-it so, and the kernel ends everything when the guard itself is killed.
+the agent. FD is a socket over which a marshalled plan comes (json would cost more to import than the rest of this file
+to run), with the descriptors that it speaks of; that may take a while. The guard stays outside; it ends everything when
+the program ends, or when its lifeline closes because the agent is gone or wants it so, and the kernel ends everything
+when the guard itself is killed.
 """
-# ruff: noqa: PTH123, PTH208 - pathlib is not loaded here
+# ruff: noqa: PTH123, PTH208, SIM105 - pathlib and contextlib are not loaded here
 
 from __future__ import annotations
 
 import marshal
 import os
 import select
+import struct
 
-from . import kernel
+from . import kernel, listen
 
 TYPE_CHECKING = False  # importing typing, and enum for the public signal module, takes longer than building the wall
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
+    from socket import CMSG_LEN, socket
     from typing import Any, NoReturn
 
     Plan = dict[str, Any]
 else:
     import _signal as signal
+    from _socket import CMSG_LEN, socket
 """Plan: argv, env, cwd, rlimits [(number, value)], filter (bytes), keep (fds that the program inherits), lifeline and
-status (fds), and what its `kind` reads: "namespaces" (namespaces.py), "landlock" (landlock.py), or "stage" (also
-namespaces.py, when root is to use bubblewrap)."""
+status (fds), and what its `kind` reads: "namespaces" (namespaces.py; also door, an fd over which the proxy's socket is
+handed out, or -1), "landlock" (landlock.py), or "stage" (also namespaces.py, when root is to use bubblewrap)."""
 
 SETUP_FAILED = 125
+_READ_BYTES = 1 << 18
+_MAX_FDS = 253
+"""The kernel's own limit for one message."""
 
 
-def main(plan_fd: int) -> NoReturn:
-    with os.fdopen(plan_fd, "rb") as file:
-        plan: Plan = marshal.load(file)  # noqa: S302 - written by the process that started this one
-    kernel.close_all_but({*plan["keep"], plan["lifeline"], plan["status"]})
+def main(control_fd: int) -> NoReturn:
+    plan = _receive(control_fd)
+    kernel.close_all_but({*plan["keep"], plan["lifeline"], plan["status"], plan["door"]})
     if plan["kind"] == "stage":
         stage(plan)
     os.set_inheritable(plan["status"], False)
@@ -44,6 +50,27 @@ def main(plan_fd: int) -> NoReturn:
         guard(plan)
     except OSError as failure:
         fail(plan, failure)
+
+
+def _receive(control_fd: int) -> Plan:
+    """Descriptors get the numbers that they have at the agent, but for the first three."""
+    control = socket(fileno=control_fd)
+    data, ancillary, _, _ = control.recvmsg(_READ_BYTES, CMSG_LEN(4 * _MAX_FDS))
+    if not data:  # the agent needs nothing more, or is gone
+        os._exit(0)
+    length, count = struct.unpack_from("<II", data)
+    numbers = struct.unpack_from(f"<{count}I", data, 8)
+    plan = data[8 + 4 * count :]
+    while len(plan) < length:
+        plan += control.recv(length - len(plan)) or os._exit(0)
+    control.close()
+    received = [fd for _, _, packed in ancillary for fd in struct.unpack_from(f"={len(packed) // 4}i", packed)]
+    free = max(*numbers, *received) + 1
+    for place, fd in enumerate(received, free):  # out of the way first: a number may be another one's place
+        os.dup2(fd, place)
+    for place, number in enumerate(numbers, free):
+        os.dup2(place, number)
+    return marshal.loads(plan)  # noqa: S302 - written by the process that started this one
 
 
 def guard(plan: Plan) -> NoReturn:
@@ -85,7 +112,7 @@ def _fork(plan: Plan, body: Callable[[], NoReturn]) -> int:
     child = os.fork()
     if child:
         os.close(parent_end)
-        for fd in (0, 1, 2, *plan["keep"], plan["status"]):
+        for fd in (0, 1, 2, *plan["keep"], plan["status"], *_door(plan)):
             os.close(fd)
         return child  # the write end stays open as long as the guard lives
     os.close(child_end)
@@ -95,6 +122,10 @@ def _fork(plan: Plan, body: Callable[[], NoReturn]) -> int:
         body()
     except OSError as failure:
         fail(plan, failure)
+
+
+def _door(plan: Plan) -> list[int]:
+    return [plan["door"]] if plan["door"] >= 0 else []
 
 
 def tie_to_parent(plan: Plan) -> None:
@@ -129,17 +160,12 @@ def start(plan: Plan) -> NoReturn:
         kernel.set_limit(number, value)
     if not plan["argv"]:
         os._exit(0)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # this interpreter ignores them, and that would be inherited
-        signal.signal(number, signal.SIG_DFL)
     try:
         os.chdir(plan["cwd"])
-        os.execvpe(plan["argv"][0], plan["argv"], plan["env"])  # noqa: S606 - the program that was asked for
-    except FileNotFoundError:
-        os.write(2, f"{plan['argv'][0]}: command not found\n".encode())
-        os._exit(127)
     except OSError as failure:
-        os.write(2, f"{plan['argv'][0]}: {failure.strerror}\n".encode())
+        os.write(2, f"{plan['cwd']}: {failure.strerror}\n".encode())
         os._exit(126)
+    listen.execute(plan["argv"], plan["env"])
 
 
 def run_as_first(plan: Plan) -> NoReturn:
@@ -159,23 +185,40 @@ def run_as_first(plan: Plan) -> NoReturn:
 
 def end_descendants() -> None:
     """Kills and buries all that came from here."""
-    while True:
-        kill_descendants()
-        try:
+    try:
+        while True:
+            kill_descendants()
             os.wait()
-        except ChildProcessError:
-            return
+            while os.waitpid(-1, os.WNOHANG)[0]:  # many at once: looking for more takes longer the more there are
+                pass
+    except ChildProcessError:
+        return
 
 
 def kill_descendants() -> None:
     """For want of a pid namespace: freeze until no new process is seen, so that none gets away, then kill."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -20)  # where root's processes are not limited in number, they are many
+    except OSError:  # an ordinary user's are
+        pass
     frozen: set[int] = set()
-    while found := _descendants(os.getpid()) - frozen:
-        for pid in found:
-            _signal(pid, signal.SIGSTOP)
-        frozen |= found
+    while _freeze(frozen):
+        pass
     for pid in frozen:
         _signal(pid, signal.SIGKILL)
+
+
+def _freeze(frozen: set[int]) -> bool:
+    """Whether there were new ones. A parent is stopped before its children are listed, so it makes no more of them."""
+    before = len(frozen)
+    waiting = [os.getpid()]
+    while waiting:
+        for pid in _children(waiting.pop()):
+            if pid not in frozen:
+                _signal(pid, signal.SIGSTOP)
+                frozen.add(pid)
+            waiting.append(pid)
+    return len(frozen) > before
 
 
 def _signal(pid: int, number: int) -> None:
@@ -185,12 +228,12 @@ def _signal(pid: int, number: int) -> None:
         return
 
 
-def _descendants(pid: int) -> set[int]:
-    found: set[int] = set()
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
     try:
         for task in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{task}/children") as file:
-                found.update(int(word) for word in file.read().split())
+                found += map(int, file.read().split())
     except OSError:  # it ended while it was looked at
         return found
-    return found.union(*[_descendants(child) for child in found])
+    return found

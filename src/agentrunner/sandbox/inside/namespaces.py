@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from . import kernel, launcher
+from . import kernel, launcher, listen
 
 TYPE_CHECKING = False  # as in launcher.py
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def _first_process(plan: launcher.Plan) -> NoReturn:
     kernel.unshare(apart | kernel.CLONE_NEWCGROUP)
     kernel.set_host_name("sandbox")
     kernel.loopback_up()
+    if plan["door"] >= 0:
+        listen.hand_out(plan["door"])
     _build_root(plan)
     if plan["host_ids"]:
         _become(plan["userns"]["workspace"], *plan["owners"]["workspace"])

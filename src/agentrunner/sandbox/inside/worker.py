@@ -11,6 +11,7 @@ import ast
 import builtins
 import contextlib
 import functools
+import importlib
 import importlib.abc
 import importlib.machinery
 import io
@@ -21,6 +22,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import traceback
 import types
 import warnings
@@ -51,12 +53,32 @@ def main(control_fd: int, folders: list[str]) -> None:
     sys.meta_path.insert(0, _FigureHook())
     _send(control, {"ready": True})
     while request := _receive(control):
+        if "warm" in request:
+            _warm_up(request["warm"])
+            continue
         own_pid = os.getpid()
         reply = _run(request["code"], request["name"], main_module.__dict__)
         if os.getpid() != own_pid:  # the cell forked, and this is the copy
             os._exit(0)
         _flush()
         _send(control, {"id": request["id"], **reply})
+
+
+def _warm_up(names: list[str]) -> None:
+    """Imports modules in the background: a cell that needs one waits for the rest of its import only."""
+
+    def work() -> None:
+        for name in names:
+            with contextlib.suppress(Exception):  # it fails again, and is told, in the cell that imports it
+                importlib.import_module(name)
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+def _loaded(name: str) -> Any:
+    """A module that has been imported to its end, else None."""
+    module = sys.modules.get(name)
+    return None if getattr(getattr(module, "__spec__", None), "_initializing", False) else module
 
 
 def _on_interrupt(number: int, frame: object) -> None:
@@ -126,7 +148,7 @@ def _show(value: Any, namespace: dict[str, Any]) -> str:
     if value is None:
         return ""
     namespace["_"] = value
-    pandas = sys.modules.get("pandas")
+    pandas = _loaded("pandas")
     if pandas is not None and not getattr(builtins, "_agent_pandas_set", False):
         pandas.set_option("display.width", WIDTH_CHARS, "display.max_columns", 50)
         builtins._agent_pandas_set = True  # type: ignore[attr-defined]
@@ -210,7 +232,7 @@ def _mark_saved(figure_class: Any) -> None:
 
 
 def _save_figures() -> list[str]:
-    pyplot = sys.modules.get("matplotlib.pyplot")
+    pyplot = _loaded("matplotlib.pyplot")
     if pyplot is None:
         return []
     saved: list[str] = []

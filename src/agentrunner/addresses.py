@@ -1,4 +1,4 @@
-"""Which network addresses a model's URL may reach: public ones only. It resolves nothing.
+"""Which network addresses code and URLs of a model may reach: public ones only. It resolves nothing.
 
 `ipaddress.is_private` is not enough: addresses can hide inside IPv6, and some metadata services have public ones.
 Registries: https://www.iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-special-registry.
