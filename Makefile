@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install fix check test bench
+.PHONY: help install fix check test attacks bench
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -25,5 +25,9 @@ check:  ## format, lint, types and the house test, changing nothing
 test:  ## the default tests
 	$(BIN)/pytest -n 2
 
+attacks:  ## every attack on the sandbox, behind every wall of this machine
+	$(BIN)/pytest -m "slow or not slow" -r s tests/attacks tests/sandbox
+
 bench:  ## the figures in docs/, side by side with what users would pick instead
 	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/sandbox.py

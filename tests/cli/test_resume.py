@@ -115,7 +115,13 @@ def test_a_killed_session_goes_on_and_buys_nothing_twice(agent: Agent, delay_s: 
     # One request may have been on its way when the process died: its answer never reached the journal.
     assert len(endpoint.requests) in (9, 10)
     assert answered_before <= 10
-    assert (agent.workspace / "log.txt").read_text() in ("".join(f"{n}\n" for n in range(8)),)
+    told = [m["content"] for m in endpoint.requests[-1].json["messages"] if m["role"] == "tool"]
+    # What ran when the process died may have had its effect or not: the model is told so, and nothing runs twice.
+    unknown = {f"{n}" for n, result in enumerate(told) if "outcome of this append_file command is unknown" in result}
+    written = (agent.workspace / "log.txt").read_text().split()
+    assert len(unknown) <= 1
+    assert sorted({*written, *unknown}) == [f"{n}" for n in range(8)]
+    assert len(set(written)) == len(written)
 
 
 def test_an_unsafe_command_in_flight_is_not_run_again(agent: Agent, sandboxed: None) -> None:
