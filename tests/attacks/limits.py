@@ -5,6 +5,8 @@ None writes more than a gigabyte even where nothing stops it.
 
 from __future__ import annotations
 
+import re
+
 from .beside import AT_MOST_S, LIMITS, beside, seen
 from .harness import OVER, Attack, Judge, Ran
 from .scene import Scene
@@ -12,6 +14,7 @@ from .scene import Scene
 _GROWTH_BYTES = (512 + 256) << 20
 """The limit, and what a fast writer gains on a watch that looks when the free space has fallen."""
 _ENTRIES = 10_000 + 8_000
+_NOTICED = re.compile("grew by more than|the disk lost more than")
 
 FILL = """
 block = b'x' * (1 << 20)
@@ -110,6 +113,32 @@ for number in range(10):
 time.sleep(2.5)
 """
 
+# Not even open any more: a page of each stays mapped, or they are on their way to nobody.
+FILL_MAPPED = """
+block = b'x' * (1 << 20)
+held = []
+for number in range(10):
+    fd = os.open(f'part{number}', os.O_CREAT | os.O_RDWR)
+    os.unlink(f'part{number}')
+    for _ in range(100):
+        os.write(fd, block)
+    held.append(libc.mmap(None, 4096, 1, 1, fd, 0))  # Python's own would keep it open
+    os.close(fd)
+time.sleep(2.5)
+"""
+FILL_ON_THE_WAY = """
+block = b'x' * (1 << 20)
+ours, theirs = socket.socketpair()
+for number in range(10):
+    fd = os.open(f'part{number}', os.O_CREAT | os.O_RDWR)
+    os.unlink(f'part{number}')
+    for _ in range(100):
+        os.write(fd, block)
+    socket.send_fds(ours, [b'x'], [fd])
+    os.close(fd)
+time.sleep(2.5)
+"""
+
 # While the walk that measures is led away: the folder that it enters is a link to everything a moment later.
 FILL_BEHIND_LINKS = """
 for number in range(50):
@@ -146,7 +175,7 @@ def _little_disk(scene: Scene, ran: Ran) -> str:
 
 def _stopped_for_its_growth(scene: Scene, ran: Ran) -> str:
     """The kernel gives everything back at the end: only the agent's word says that it was seen."""
-    return _little_disk(scene, ran) or ("" if "grew by more than" in ran.err else "it was not noticed")
+    return _little_disk(scene, ran) or ("" if _NOTICED.search(ran.err) else "it was not noticed")
 
 
 def _deep_is_survived(scene: Scene, ran: Ran) -> str:
@@ -165,6 +194,8 @@ ATTACKS = (
     _limited("d04_sparse", SPARSE, slow=False),
     _limited("d02_fill_deep", FILL_DEEP),
     _limited("d02_fill_nameless", FILL_NAMELESS, _stopped_for_its_growth),
+    _limited("d02_fill_mapped", FILL_MAPPED, _stopped_for_its_growth),
+    _limited("d02_fill_on_the_way", FILL_ON_THE_WAY, _stopped_for_its_growth),
     _limited("d02_fill_behind_links", FILL_BEHIND_LINKS),
     _limited("d05_zip_bomb", ZIP_BOMB),
     _limited("d06_deep", DEEP, _deep_is_survived),

@@ -246,7 +246,7 @@ def _unharmed(scene: Scene, ran: Ran) -> str:
 
 def _few_tasks(scene: Scene, ran: Ran) -> str:
     tasks = seen(scene).peaks.tasks
-    if "watched but not limited" in ran.err:  # as this level says of itself: it was not held, but it was ended
+    if "watched but not limited" in ran.err:  # root without a group for tasks, as is said then: ended, but not held
         return _ended(scene, ran) or ("" if tasks <= _TASKS or "it started more than" in ran.err else f"{tasks} tasks")
     return _ended(scene, ran) or ("" if tasks <= _TASKS else f"{tasks} tasks at once")
 

@@ -22,6 +22,7 @@ from typing import Any
 from agentrunner.errors import SandboxError
 
 from .box import Sandbox
+from .group import OWN_TASKS
 from .plan import check_workspace
 from .values import Limits
 from .walls import Level, Offer, build, lacking, offers, remedy, try_out
@@ -122,7 +123,7 @@ def _check(offer: Offer, folder: Path) -> Check:
         return Check(offer.level, offer.launcher, False, f"the self-test failed: {failure}")
     finally:
         sandbox.close()
-    excused = {"fork"} if offer.level == "PARTIAL" and os.geteuid() == 0 else set[str]()
+    excused = {"fork"} if offer.level == "PARTIAL" and os.geteuid() == 0 and not wall.group else set[str]()
     works = not set(succeeded) - excused
     cause = "" if works else f"these attacks succeeded: {', '.join(succeeded)}"
     return Check(
@@ -163,7 +164,9 @@ async def _attack(sandbox: Sandbox, folder: Path) -> list[str]:
     found["write"] = outside.exists()
     found["daemon"] = _still_written(sandbox.workspace / "beat")
     forks = await sandbox.run(["python3", "-c", _FORKS])
-    found["fork"] = not forks.stopped and not (forks.stdout.strip().isdigit() and int(forks.stdout) <= _TASKS)
+    found["fork"] = not forks.stopped and not (
+        forks.stdout.strip().isdigit() and int(forks.stdout) <= _TASKS + OWN_TASKS
+    )
     return [name for name in _ATTACKS if found.get(name, True)]
 
 

@@ -23,8 +23,9 @@ from typing import Any, Literal
 from agentrunner.errors import SandboxError
 
 from . import bwrap, plan
+from .group import TaskGroup
 from .inside import launcher
-from .paths import PathError, Root
+from .private import PrivateFolder
 from .ready import Ready
 from .spawn import spawn
 from .values import Limits
@@ -36,6 +37,8 @@ _STAGES = ("/mnt", "/media", "/srv")
 """Where root lays out its files for bubblewrap, in a mount namespace of its own: nothing is ever taken from there."""
 END_S = 2.0
 """How long a guard gets to end what it guards before it is killed itself; the kernel does the rest then."""
+LONE_END_S = 30.0
+"""The same for a guard without namespaces: where that is killed, nobody ends the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +55,18 @@ class Wall:
     host_ids: tuple[int, int] | None = None
     """Whom root becomes; None for ordinary users."""
     owners: Mapping[str, list[int]] = field(default_factory=dict[str, list[int]])
-    private_tmp: str = ""
-    """At "landlock" and "none": the folder that stands in for /tmp."""
+    private: PrivateFolder | None = None
+    """At "landlock" and "none": what stands in for /tmp."""
+    group: TaskGroup | None = None
+    """What bounds the number of tasks where nothing else does."""
     ready: Ready = field(default_factory=Ready, compare=False)
 
     def discard(self) -> None:
         self.ready.close()
-        if self.private_tmp:
-            folder, name = os.path.split(self.private_tmp)
-            with contextlib.suppress(OSError, PathError), contextlib.closing(Root(Path(folder))) as root:
-                root.delete(name)  # whatever was left in it, by hands that are not followed anywhere
+        if self.group:
+            self.group.close()
+        if self.private:
+            self.private.remove()
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +85,8 @@ class Child:
     """bubblewrap has no such guard: this is a handle on process 1 of its namespace."""
     failure_mark: str = ""
     """How what the launcher itself says on standard error begins."""
+    end_s: float = END_S
+    """How long to wait for the end before it is enforced."""
 
     def end(self) -> None:
         """Begins to end it."""
@@ -93,10 +100,10 @@ class Child:
             self.process.kill()
 
     def end_now(self) -> None:
-        """Ends it and waits until nothing of it is left, at most two seconds for a guard that hangs."""
+        """Ends it and waits until nothing of it is left, but not for ever for a guard that hangs."""
         self.end()
         try:
-            self.process.wait(END_S)
+            self.process.wait(self.end_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -151,7 +158,8 @@ def launch(wall: Wall, argv: Sequence[str], *, stdin: bytes = b"", keep: Sequenc
     finally:
         os.close(lifeline_in_guard)
         os.close(status_in_child)
-    return Child(process, os.pidfd_open(process.pid), out, err, status, lifeline)
+    end_s = END_S if wall.launcher == "native" else LONE_END_S
+    return Child(process, os.pidfd_open(process.pid), out, err, status, lifeline, end_s=end_s)
 
 
 def _given(fd: int) -> list[int]:
@@ -183,7 +191,7 @@ def _rights(wall: Wall) -> dict[str, Any]:
     return {
         "confined": True,
         "readable": plan.readable(wall.workspace),
-        "writable": [wall.workspace, wall.private_tmp],
+        "writable": [wall.workspace, *([wall.private.path] if wall.private else [])],
         "devices": plan.DEVICES,
     }
 
@@ -237,11 +245,11 @@ def _launch_bwrap(wall: Wall, argv: Sequence[str], stdin: bytes, keep: Sequence[
 
         passed = [status_in_child, *keep]
         command = bwrap.command(steps, _program(wall, argv), plan.ROOT_BYTES, status_in_child, file_of, ids)
-        if wall.host_ids:
+        if wall.host_ids or wall.group:
             order: launcher.Plan = {"kind": "stage", "argv": command, "keep": list(passed), "lifeline": -1, "door": -1}
             order |= {"status": status_in_child, "stage": stage, "mark": _BWRAP_MARK}
             order |= {"mounts": [asdict(step) for step in staged]}
-            order |= {"host_ids": list(wall.host_ids), "owners": dict(wall.owners)}
+            order |= {"host_ids": list(wall.host_ids) if wall.host_ids else None, "owners": dict(wall.owners)}
             process, out, err = _start(wall, order, passed, stdin)
         else:
             process, out, err = _spawn(command, passed, stdin)
@@ -265,7 +273,7 @@ def _start(wall: Wall, order: launcher.Plan, passed: Sequence[int], stdin: bytes
 
     def start(standard: Sequence[int]) -> subprocess.Popen[bytes]:
         numbers = [(fd, number) for number, fd in enumerate(standard)] + [(fd, fd) for fd in passed]
-        return wall.ready.start(marshal.dumps(order), numbers)
+        return wall.ready.start(marshal.dumps(order), numbers, wall.group)
 
     return _with_streams(start, stdin)
 

@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
+from .group import TaskGroup
 from .spawn import order
 
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from inside.launcher import main; main(int(sys.argv[2]))"
@@ -36,19 +37,22 @@ class Ready:
         self._waiting: _Waiting | None = None
         self._closed = False
 
-    def start(self, plan: bytes, fds: Sequence[tuple[int, int]]) -> subprocess.Popen[bytes]:
+    def start(
+        self, plan: bytes, fds: Sequence[tuple[int, int]], group: TaskGroup | None = None
+    ) -> subprocess.Popen[bytes]:
         """Hands a plan to the launcher that waits, and starts the next one. `fds`: descriptors of ours, and the numbers
-        they get there. Raises the `OSError` of an interpreter that cannot be started."""
+        they get there. `group`: where it is put first. Raises the `OSError` of an interpreter that cannot be started,
+        or of a group that takes nobody."""
         with self._lock:
             waiting, self._waiting = self._waiting, None
         try:
             if waiting is None or waiting.owner != os.getpid():  # the first; or it waits for the process we come from
-                return _hand_over(_start(), plan, fds)
+                return _hand_over(_start(), plan, fds, group)
             try:
-                return _hand_over(waiting, plan, fds)
+                return _hand_over(waiting, plan, fds, group)
             except ConnectionError:  # somebody ended it, or it never came up
                 _end(waiting)
-                return _hand_over(_start(), plan, fds)
+                return _hand_over(_start(), plan, fds, group)
         finally:
             with self._lock:
                 if self._waiting is None and not self._closed:
@@ -76,9 +80,16 @@ def _start() -> _Waiting:
     return _Waiting(process, ours, os.getpid())
 
 
-def _hand_over(waiting: _Waiting, plan: bytes, fds: Sequence[tuple[int, int]]) -> subprocess.Popen[bytes]:
+def _hand_over(
+    waiting: _Waiting, plan: bytes, fds: Sequence[tuple[int, int]], group: TaskGroup | None
+) -> subprocess.Popen[bytes]:
     """The plan is preceded by its length, and by how many descriptors come with it and their numbers there."""
     process = waiting.process.result()
+    if group:
+        try:
+            group.add(process.pid)
+        except ProcessLookupError:  # it ended before it was given anything
+            raise ConnectionError("the launcher is gone") from None
     head = struct.pack(f"<II{len(fds)}I", len(plan), len(fds), *[there for _, there in fds])
     socket.send_fds(waiting.control, [head], [here for here, _ in fds])
     waiting.control.sendall(plan)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from agentrunner.errors import SandboxError
 
-from .launch import END_S, Child
+from .launch import Child
 from .output import Stream
 from .values import Limits, Ran
 from .watch import Watch
@@ -86,7 +86,7 @@ async def ended(child: Child, watch: Watch) -> None:
         return
     child.end()
     try:
-        await asyncio.wait_for(until_dead(child, watch), END_S)
+        await asyncio.wait_for(until_dead(child, watch), child.end_s)
     except TimeoutError:
         child.process.kill()
         await until_dead(child, watch)

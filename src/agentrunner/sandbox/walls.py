@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,9 +16,11 @@ from typing import Literal, NamedTuple
 from agentrunner.errors import SandboxError
 
 from . import bwrap
+from .group import TaskGroup
 from .inside import landlock, seccomp
 from .launch import Launcher, Wall, launch
 from .plan import Step, mounts
+from .private import PrivateFolder
 from .values import Limits
 
 Level = Literal["FULL", "PARTIAL", "NONE"]
@@ -29,6 +30,7 @@ _TRY_OUT_S = 10.0
 _SPARE_IDS = (1_879_048_192, 1 << 24)
 """First and count: user ids above those that accounts, containers and service managers hand out, and below 2^31."""
 _WRAPPERS = "/.agent/bin"
+_UNBOUNDED = "root's files cannot be id-mapped and no control group can be made, so processes could not be counted"
 
 
 class Offer(NamedTuple):
@@ -56,9 +58,11 @@ def offers(level: str, launcher: str) -> list[Offer]:
 
 
 def build(offer: Offer, workspace: str, limits: Limits, environment: Mapping[str, str]) -> Wall:
-    """Nothing is started yet. Below FULL it makes a private temporary folder, which `Wall.discard` removes."""
+    """Nothing is started yet. Below FULL it makes a private temporary folder, which `Wall.discard`
+    removes."""
     full = offer.level == "FULL"
-    tmp = "" if full else tempfile.mkdtemp(prefix="agent-")
+    private = None if full else PrivateFolder.make()
+    tmp = private.path if private else ""
     wrappers = _wrappers()
     fonts = tuple(_font_lists(workspace))
     if tmp:
@@ -68,6 +72,7 @@ def build(offer: Offer, workspace: str, limits: Limits, environment: Mapping[str
     owner = [state.st_uid, state.st_gid] if os.geteuid() == 0 else own
     path = [os.path.join(tmp, "bin") if tmp else _WRAPPERS] if wrappers else []
     machine = os.uname().machine
+    host_ids = _spare_ids() if full and offer.unprivileged and os.geteuid() == 0 else None
     return Wall(
         launcher=offer.launcher,
         workspace=workspace,
@@ -75,10 +80,18 @@ def build(offer: Offer, workspace: str, limits: Limits, environment: Mapping[str
         environment={**_environment(tmp or "/tmp", path), **environment},  # noqa: S108 - a private one
         filter=seccomp.assemble(machine, network=full) if machine in seccomp.AUDIT_ARCH else b"",
         mounts=() if tmp else tuple(mounts(workspace, owner[0], owner[1], (*wrappers, *fonts))),
-        host_ids=_spare_ids() if full and offer.unprivileged and os.geteuid() == 0 else None,
+        host_ids=host_ids,
         owners={"workspace": owner, "caller": own},
-        private_tmp=tmp,
+        private=private,
+        group=_task_group(limits) if os.geteuid() == 0 and not host_ids else None,
     )
+
+
+def _task_group(limits: Limits) -> TaskGroup | None:
+    try:
+        return TaskGroup(limits.tasks)
+    except OSError:
+        return None
 
 
 def try_out(wall: Wall) -> str:
@@ -89,6 +102,8 @@ def try_out(wall: Wall) -> str:
         return f"{bwrap.PATH} is not installed"
     if wall.launcher == "landlock" and not landlock.version():
         return "this kernel has no Landlock, or it is switched off"
+    if wall.launcher in ("bwrap", "native") and os.geteuid() == 0 and not (wall.host_ids or wall.group):
+        return _UNBOUNDED
     try:
         child = launch(wall, ["true"] if wall.launcher == "bwrap" else [])
     except SandboxError as failure:
@@ -185,23 +200,24 @@ def lacking(offer: Offer, wall: Wall) -> tuple[str, ...]:
         found = [
             ".env files and .git in the workspace can be read, and .git can be changed",
             "programs can see that other processes exist",
-            "the number of processes is counted together with your other ones"
-            if os.geteuid()
-            else "the number of processes is watched but not limited, since this is root",
         ]
+        if os.geteuid():
+            found.append("the number of processes is counted together with your other ones")
+        elif wall.group is None:
+            found.append("the number of processes is watched but not limited, since this is root")
         if landlock.version() < 6:
             found.append("programs can send signals to your other processes (Linux 6.12 closes this)")
         if landlock.version() < 3:
             found.append("files that can be read can also be emptied (Linux 6.2 closes this)")
         return tuple(found)
-    if os.geteuid() == 0 and wall.host_ids is None:
-        return ("programs run as root without its privileges, so the number of processes is watched but not limited",)
     return ()
 
 
 def remedy(refusals: list[str]) -> str:
     """What to do about it, by what was refused and what this machine says about itself."""
     refused = "; ".join(refusals)
+    if _UNBOUNDED in refused:
+        return "run it as an ordinary user, or with a workspace on ext4, xfs, btrfs or tmpfs"
     if not any(word in refused for word in ("unshare", "mount", "namespace", "permitted", "uid map", "not installed")):
         return "`agent doctor` tries each way and says what is missing"
     if _reads("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":

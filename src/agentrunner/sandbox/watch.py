@@ -2,167 +2,23 @@
 
 The kernel's limits are per process; these are for the whole. They are polled, so a fast program overshoots a little.
 """
-# ruff: noqa: PTH116, PTH123, PTH208 - ten times a second
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-from .inside import kernel
+from .usage import TICK_S, Meter, Usage, descendants, hides_files, measure, nameless_bytes, resident_bytes, threads
 from .values import Limits
 
-TICK_S = 0.1
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _SCAN_EVERY_S = 1.0
 _SCAN_SHARE = 20
 """A scan that took t is not repeated before 20 t: it never costs more than about 5 % of one core."""
-
-
-_FAR = 3_000
-"""Bytes of a path after which it begins anew: with one more name it stays below the kernel's 4,096."""
-
-
-class Usage(NamedTuple):
-    size_bytes: int
-    entries: int
-
-
 _SUDDEN = Usage(32 << 20, 500)
 """A fall of what is free that brings the next scan forward. Others write to the disk too, so it proves nothing."""
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes below `pid`, parents before children. Those of a pid namespace never leave this tree: orphans go to
-    its first process."""
-    found: list[int] = []
-    for child in _children(pid):
-        found += [child, *descendants(child)]
-    return found
-
-
-def _children(pid: int) -> Iterator[int]:
-    with contextlib.suppress(OSError):  # ended meanwhile
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as file:
-                yield from map(int, file.read().split())
-
-
-def cpu_s(pid: int) -> tuple[float, float]:
-    """Seconds of processor time: its own, and that of its children which it has waited for. Readable until it is
-    waited for itself."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return 0.0, 0.0
-    own, children = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))
-    return own / _TICKS_PER_S, children / _TICKS_PER_S
-
-
-class Meter:
-    """Processor time of one program with all that it started.
-
-    What waited-for children used stands at their parents. A parent that ignores its children's end loses it, so what
-    each process was seen to use is added up as well, and the larger of the two counts.
-    """
-
-    def __init__(self) -> None:
-        self.used_s = 0.0
-        self.read_at = time.monotonic() - TICK_S
-        self._seen: dict[int, float] = {}
-
-    def read(self, pids: Iterable[int]) -> None:
-        with_children = 0.0
-        self.read_at = time.monotonic()
-        for pid in pids:
-            own, children = cpu_s(pid)
-            self._seen[pid] = max(own, self._seen.get(pid, 0.0))
-            with_children += own + children
-        self.used_s = max(self.used_s, with_children, sum(self._seen.values()))
-
-
-def _threads(pid: int) -> int:
-    try:
-        return len(os.listdir(f"/proc/{pid}/task"))
-    except OSError:  # ended meanwhile
-        return 0
-
-
-def resident_bytes(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[1]) * _PAGE_BYTES
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
-def measure(folder: Path) -> Usage:
-    """What the tree holds, however deep: what no path can name is counted from a folder on the way. Links count and are
-    never followed, not even one that takes a folder's place at this moment."""
-    size = entries = 0
-    base = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    waiting = [(base, ""), (base, ".")]
-    while waiting:
-        above, path = waiting.pop()
-        if not path:  # all that is below it was counted
-            os.close(above)
-            continue
-        with contextlib.suppress(OSError):  # removed meanwhile, or not readable
-            here = _open_folder(above, path)
-            far = len(path) > _FAR
-            if far:
-                waiting.append((here, ""))
-            try:
-                with os.scandir(here) as found:
-                    for entry in found:
-                        entries += 1
-                        if entry.is_dir(follow_symlinks=False):
-                            waiting.append((here, entry.name) if far else (above, f"{path}/{entry.name}"))
-                        else:
-                            size += _size_on_disk(entry)
-            finally:
-                if not far:
-                    os.close(here)
-    return Usage(size, entries)
-
-
-def _open_folder(above: int, path: str) -> int:
-    flags = os.O_RDONLY | os.O_DIRECTORY
-    try:
-        return kernel.open_at(above, path, flags, kernel.RESOLVE_NO_SYMLINKS)
-    except OSError as failure:
-        if failure.errno not in (errno.ENOSYS, errno.EPERM):  # before Linux 5.6, or refused by a filter
-            raise
-        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
-
-
-def _size_on_disk(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_blocks * 512
-    except OSError:
-        return 0
-
-
-def nameless_bytes(pids: Iterable[int], folder: Path) -> int:
-    """What files on the folder's disk take up that have no name any more and are held open by one of `pids`."""
-    device = os.stat(folder).st_dev
-    found: dict[int, int] = {}
-    for pid in pids:
-        with contextlib.suppress(OSError):  # ended meanwhile
-            for fd in os.listdir(f"/proc/{pid}/fd"):
-                with contextlib.suppress(OSError):
-                    state = os.stat(f"/proc/{pid}/fd/{fd}")
-                    if state.st_dev == device and not state.st_nlink:
-                        found[state.st_ino] = state.st_blocks * 512
-    return sum(found.values())
 
 
 class Watch:
@@ -173,6 +29,8 @@ class Watch:
         self.limits = limits
         self._before: Usage | None = None
         """What the workspace held when the first program started."""
+        self._free_before = Usage(0, 0)
+        """What was free on the disk at that time."""
         self._at_scan = Usage(0, 0)
         """What was free on the disk when the workspace was last measured."""
         self._grown_by = Usage(0, 0)
@@ -199,7 +57,7 @@ class Watch:
         """To be called before the first program starts."""
         if self._before is None:
             self._before = await asyncio.to_thread(measure, self.workspace)
-            self._at_scan = self._free()
+            self._at_scan = self._free_before = self._free()
 
     async def until_exceeded(self, pid: int, printed: Callable[[], int]) -> str:
         """Returns, as one sentence, what the program `pid` exceeded. `printed`: the longer of its streams in bytes."""
@@ -228,7 +86,7 @@ class Watch:
             return f"the session used more than {self.limits.cpu_total_s} s of processor time"
         if sum(map(resident_bytes, found)) > self.limits.memory_total_bytes:
             return f"its processes used more than {_size(self.limits.memory_total_bytes)} of memory together"
-        if sum(map(_threads, found)) > self.limits.tasks + 8:  # our own ones, and some slack for the moment of counting
+        if sum(map(threads, found)) > self.limits.tasks + 8:  # our own ones, and some slack for the moment of counting
             return f"it started more than {self.limits.tasks} processes and threads"
         return ""
 
@@ -249,7 +107,12 @@ class Watch:
             return f"the workspace grew by more than {_size(self.limits.growth_bytes)}; delete what is not needed"
         if now.entries > max(self.limits.entries, at_start.entries):
             return f"the workspace grew by more than {self.limits.entries} files; delete what is not needed"
-        return ""
+        lost = self._free_before.size_bytes - self._at_scan.size_bytes
+        if not pid or lost <= self.limits.growth_bytes:
+            return ""
+        if not await asyncio.to_thread(hides_files, descendants(pid), self.workspace):
+            return ""  # others write to the disk too
+        return f"the disk lost more than {_size(self.limits.growth_bytes)} while it held files without a name"
 
     def _fell(self) -> bool:
         free = self._free()

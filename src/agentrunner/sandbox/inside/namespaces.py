@@ -41,7 +41,13 @@ def enter(plan: launcher.Plan) -> Callable[[], NoReturn]:
 
 def stage(plan: launcher.Plan) -> NoReturn:
     """For another launcher that root wants to use: lays what belongs to root, id-mapped, where it can be bound by an
-    unprivileged user, becomes that user, and gives over to it."""
+    unprivileged user, becomes that user, and gives over to it. Without such a user it only gives over."""
+    if plan["host_ids"]:
+        _become_mapped(plan)
+    os.execve(plan["argv"][0], plan["argv"], {})  # noqa: S606 - a fixed path
+
+
+def _become_mapped(plan: launcher.Plan) -> None:
     _make_mapped_namespaces(plan)
     kernel.unshare(kernel.CLONE_NEWNS)
     kernel.mount("", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
@@ -54,7 +60,6 @@ def stage(plan: launcher.Plan) -> NoReturn:
     uid, gid = plan["host_ids"]
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    os.execve(plan["argv"][0], plan["argv"], {})  # noqa: S606 - a fixed path
 
 
 def _make_mapped_namespaces(plan: launcher.Plan) -> None:

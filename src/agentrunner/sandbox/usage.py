@@ -1,0 +1,177 @@
+"""Reads from the kernel what programs use: their processes, time, memory, and what files of theirs take up.
+
+It decides nothing. Everything may end or change while it is looked at, and what is gone counts nothing.
+"""
+# ruff: noqa: PTH116, PTH123, PTH208 - ten times a second
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from .inside import kernel
+
+TICK_S = 0.1
+"""How often programs are looked at."""
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_FAR = 3_000
+"""Bytes of a path after which it begins anew: with one more name it stays below the kernel's 4,096."""
+_MOST = 4_096
+"""Processes that are looked for: far more than any limit lets live."""
+
+
+class Usage(NamedTuple):
+    size_bytes: int
+    entries: int
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below `pid`, parents before children. Those of a pid namespace never leave this tree: orphans go to
+    its first process."""
+    found = dict.fromkeys(_children(pid))
+    waiting = [*found]
+    while waiting and len(found) < _MOST:  # a program could start them as fast as they are looked for
+        new = [child for child in _children(waiting.pop()) if child not in found]
+        found.update(dict.fromkeys(new))
+        waiting += new
+    return [*found]
+
+
+def _children(pid: int) -> Iterator[int]:
+    with contextlib.suppress(OSError):  # ended meanwhile
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as file:
+                yield from map(int, file.read().split())
+
+
+def cpu_s(pid: int) -> tuple[float, float]:
+    """Seconds of processor time: its own, and that of its children which it has waited for. Readable until it is
+    waited for itself."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0.0, 0.0
+    own, children = sum(map(int, fields[11:13])), sum(map(int, fields[13:15]))
+    return own / _TICKS_PER_S, children / _TICKS_PER_S
+
+
+class Meter:
+    """Processor time of one program with all that it started.
+
+    What waited-for children used stands at their parents. A parent that ignores its children's end loses it, so what
+    each process was seen to use is added up as well, and the larger of the two counts.
+    """
+
+    def __init__(self) -> None:
+        self.used_s = 0.0
+        self.read_at = time.monotonic() - TICK_S
+        self._seen: dict[int, float] = {}
+
+    def read(self, pids: Iterable[int]) -> None:
+        with_children = 0.0
+        self.read_at = time.monotonic()
+        for pid in pids:
+            own, children = cpu_s(pid)
+            self._seen[pid] = max(own, self._seen.get(pid, 0.0))
+            with_children += own + children
+        self.used_s = max(self.used_s, with_children, sum(self._seen.values()))
+
+
+def threads(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except OSError:  # ended meanwhile
+        return 0
+
+
+def resident_bytes(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * _PAGE_BYTES
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def measure(folder: Path) -> Usage:
+    """What the tree holds, however deep: what no path can name is counted from a folder on the way. Links count and are
+    never followed, not even one that takes a folder's place at this moment."""
+    size = entries = 0
+    base = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    waiting = [(base, ""), (base, ".")]
+    while waiting:
+        above, path = waiting.pop()
+        if not path:  # all that is below it was counted
+            os.close(above)
+            continue
+        with contextlib.suppress(OSError):  # removed meanwhile, or not readable
+            here = _open_folder(above, path)
+            far = len(path) > _FAR
+            if far:
+                waiting.append((here, ""))
+            try:
+                with os.scandir(here) as found:
+                    for entry in found:
+                        entries += 1
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append((here, entry.name) if far else (above, f"{path}/{entry.name}"))
+                        else:
+                            size += _size_on_disk(entry)
+            finally:
+                if not far:
+                    os.close(here)
+    return Usage(size, entries)
+
+
+def _open_folder(above: int, path: str) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY
+    try:
+        return kernel.open_at(above, path, flags, kernel.RESOLVE_NO_SYMLINKS)
+    except OSError as failure:
+        if failure.errno not in (errno.ENOSYS, errno.EPERM):  # before Linux 5.6, or refused by a filter
+            raise
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+
+
+def _size_on_disk(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_blocks * 512
+    except OSError:
+        return 0
+
+
+def nameless_bytes(pids: Iterable[int], folder: Path) -> int:
+    """What files on the folder's disk take up that have no name any more and are held open by one of `pids`."""
+    device = os.stat(folder).st_dev
+    found: dict[int, int] = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):  # ended meanwhile
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    state = os.stat(f"/proc/{pid}/fd/{fd}")
+                    if state.st_dev == device and not state.st_nlink:
+                        found[state.st_ino] = state.st_blocks * 512
+    return sum(found.values())
+
+
+def hides_files(pids: Iterable[int], folder: Path) -> bool:
+    """Whether one of `pids` may hold files without a name that `nameless_bytes` cannot see: only mapped into memory, or
+    on their way from process to process."""
+    device = os.stat(folder).st_dev
+    on_disk = f" {os.major(device):02x}:{os.minor(device):02x} "
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/maps", errors="replace") as maps:
+                if any(line.endswith(" (deleted)\n") and on_disk in line for line in maps):
+                    return True
+            for fd in os.listdir(f"/proc/{pid}/fdinfo"):
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/fdinfo/{fd}") as info:
+                    if any(line.startswith("scm_fds:") and line.split()[1] != "0" for line in info):
+                        return True
+    return False
