@@ -6,7 +6,7 @@ import pytest
 
 from agentrunner.config import Settings
 from agentrunner.errors import UsageError
-from agentrunner.runner.sessions import open_sandbox_for
+from agentrunner.runner.sandboxes import open_sandbox_for
 from agentrunner.sandbox import box
 from agentrunner.sandbox.walls import Offer, offers
 from tests.support.program import Agent, finish, says
@@ -48,6 +48,21 @@ def test_one_command_without_a_sandbox_must_be_confirmed_too(agent: Agent) -> No
     done = agent("sandbox", "run", "--sandbox", "none", CONFIRM, "--", "echo", "hello")
     assert (done.code, done.out) == (0, "hello\n")
     assert ALARM in done.err
+
+
+def test_limits_of_commands_can_be_set_but_not_by_the_project(agent: Agent, sandboxed: None) -> None:
+    (agent.folder / "agent.toml").write_text('sandbox_limits = ["tasks=100", "memory=512M"]\n')
+    script = agent.script(says("shell", command="ulimit -u; ulimit -d"), finish("{{result}}"))
+    ignored = agent("run", "x", "--script", script, "--sandbox", "full", "--quiet")
+    if ignored.code == 2:
+        pytest.skip(ignored.err)
+    assert "sandbox_limits" in ignored.err
+    assert ignored.out.split()[-2:] == ["128", "1048576"]
+    assert agent("trust").code == 0
+    taken = agent("run", "x", "--script", script, "--sandbox", "full", "--quiet")
+    assert taken.out.split()[-2:] == ["100", "524288"]
+    wrong = agent("run", "x", "--script", script, env={"AGENT_SANDBOX_LIMITS": "tasks=many"})
+    assert (wrong.code, "'tasks=many'" in wrong.err) == (2, True)
 
 
 @pytest.mark.parametrize("trusted", [False, True])

@@ -93,7 +93,7 @@ async def _call(name: str, arguments: dict[str, Any], workspace: Path, outputs: 
 def _toolbox(outputs: Path, workspace: Path | None) -> "tuple[LocalToolbox, Sandbox | None]":
     """The toolbox of a session in this workspace; without one, for looking at it only."""
     from agentrunner.config import load
-    from agentrunner.runner.sessions import open_sandbox_for
+    from agentrunner.runner.sandboxes import open_sandbox_for
     from agentrunner.runner.tools import open_tools
     from agentrunner.strategies.prompts import load_prompts
 

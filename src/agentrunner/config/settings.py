@@ -195,6 +195,13 @@ class Settings(BaseSettings):
     sandbox_launcher: Literal["auto", "bwrap", "native"] = option(
         "Permissions", "auto", "What sets the sandbox up.", guard="always", commands=_BOTH
     )
+    sandbox_limits: Words = option(
+        "Permissions",
+        (),
+        "What code and commands may use, as in memory=2G; the words are those of `agent sandbox run --limit`.",
+        guard="always",
+        commands=(),
+    )
     i_know_there_is_no_sandbox: bool = option(
         "Permissions",
         False,

@@ -140,3 +140,8 @@ def _learned(past: Sequence[Event]) -> dict[str, str]:
         if event.type == "completion.received":
             return dict(event.data["_learned"])
     return {}
+
+
+def rehearses(settings: "Settings") -> bool:
+    """Whether the packaged script answers."""
+    return settings.dry_run and settings.script is None

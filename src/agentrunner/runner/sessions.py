@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentrunner.engine import Control, Parts, run_session
-from agentrunner.errors import SandboxError, UsageError
+from agentrunner.errors import UsageError
 from agentrunner.guard.ledger import Ledger, Rates
 from agentrunner.journal import SessionLock, SqliteJournal, new_session_id, open_journal, session_folder
-from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files, why_exposed
+from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files
 from agentrunner.runner.models import (
     budget_of,
     check_key,
@@ -21,9 +21,11 @@ from agentrunner.runner.models import (
     context_tokens,
     open_model,
     rates_of,
+    rehearses,
     scripted,
     warm_up,
 )
+from agentrunner.runner.sandboxes import check_sandbox_use, level_of, open_sandbox_for, other_sandbox, warn_of_none
 from agentrunner.runner.tools import open_tools, table_in
 from agentrunner.strategies import STRATEGIES
 from agentrunner.strategies.prompts import fill_in, load_prompts
@@ -40,8 +42,6 @@ _SHOWN = {"json_lines", "stream", "quiet", "output", "record", "file"}
 NOT_PINNED = {"api_key", "home", "database_url", "i_know_there_is_no_sandbox", *_SHOWN}
 """Settings that belong to an attempt, not to the session: secrets, places, what must be said each time, and how it is
 shown."""
-_REACH = "python and shell may reach {} through the HTTP proxy that HTTP_PROXY and HTTPS_PROXY name, and nothing else"
-NO_SANDBOX = "there is no sandbox: code and commands of the agent can do whatever you can do"
 
 
 WORK = ("step", "execute", "repair")
@@ -88,9 +88,8 @@ async def start(goal: str, settings: "Settings", outlet: Outlet, control: Contro
         session_id = new_session_id()
         with SessionLock(settings.home, session_id):
             sandbox, notes = open_sandbox_for(settings, workspace)
-            if sandbox is not None and sandbox.level == "NONE":
-                outlet.alarm(NO_SANDBOX)
-            _check_sandbox_use(settings, sandbox, notes)
+            warn_of_none(sandbox, outlet.alarm)
+            check_sandbox_use(settings, sandbox, notes)
             session = Session(
                 id=session_id,
                 goal=goal,
@@ -144,7 +143,8 @@ async def resume(
             sandbox, notes = open_sandbox_for(settings, workspace)
             session = session_of(past[0])
             outlet.recall(past)
-            opening = [*_other_sandbox(past, sandbox, notes, outlet), *_opening(past, instruction, answer, more)]
+            warn_of_none(sandbox, outlet.alarm)
+            opening = [*other_sandbox(past, sandbox, notes, outlet.remark), *_opening(past, instruction, answer, more)]
             runner = _Runner(settings, outlet, control, journal, workspace, sandbox, rates)
             return await runner.run(session, past, new=False, opening=opening)
 
@@ -254,52 +254,6 @@ def session_of(created: Event) -> Session:
     )
 
 
-def open_sandbox_for(settings: "Settings", workspace: Path) -> "tuple[Sandbox | None, list[str]]":
-    """The sandbox, and what has to be said about it. None when this machine has none and none was insisted on, or when
-    it could not keep what lies in the workspace from programs."""
-    from agentrunner.sandbox import open_sandbox
-
-    try:
-        sandbox = open_sandbox(
-            workspace,
-            level=settings.sandbox,
-            launcher=settings.sandbox_launcher,
-            confirmed_none=settings.i_know_there_is_no_sandbox,
-            allow_net=settings.allow_net,
-        )
-    except SandboxError as error:
-        if settings.sandbox != "auto":
-            raise UsageError(error.message, error.hint) from None
-        return None, [f"python and shell are switched off: {error}"]
-    if sandbox.level == "FULL":
-        return sandbox, [_REACH.format(", ".join(sandbox.hosts))] if sandbox.hosts else []
-    if sandbox.level == "NONE":
-        return sandbox, [NO_SANDBOX]
-    if not settings.allow_exposed_workspace and (why := why_exposed(workspace)):
-        sandbox.close()
-        return None, [f"python and shell are switched off: {why}"]
-    return sandbox, [f"the sandbox is {sandbox.level}: {'; '.join(sandbox.lacks)}"]
-
-
-def level_of(sandbox: "Sandbox | None") -> str:
-    """What is enforced around code; "OFF" when no code is run."""
-    return sandbox.level if sandbox is not None else "OFF"
-
-
-def _other_sandbox(past: Sequence[Event], sandbox: "Sandbox | None", notes: Sequence[str], outlet: Outlet) -> Opening:
-    """A resumed session may find another sandbox than it had: that is said, and written down."""
-    if sandbox is None and any(spec["name"] in ("python", "shell") for spec in past[0].data["_session"]["tools"]):
-        raise UsageError(f"the session was made with python and shell; now {'; '.join(notes)}")
-    if sandbox is not None and sandbox.level == "NONE":
-        outlet.alarm(NO_SANDBOX)
-    opened = [event.data["level"] for event in past if event.type == "sandbox.opened"]
-    before, now = (opened or [past[0].data["sandbox"]])[-1], level_of(sandbox)
-    if before == now or sandbox is None:
-        return []
-    outlet.remark(f"the sandbox was {before} and is {now} now" + "".join(f"; {note}" for note in notes))
-    return [("sandbox.opened", "", {"level": now, "lacks": list(sandbox.lacks)})]
-
-
 def _opening(past: Sequence[Event], instruction: str, answer: str | None, more: JSON | None) -> Opening:
     """What a person brings to this attempt, as events."""
     opening: Opening = []
@@ -356,14 +310,9 @@ def _output_schema(settings: "Settings") -> JSON | None:
     return schema
 
 
-def _rehearses(settings: "Settings") -> bool:
-    """Whether the packaged script answers."""
-    return settings.dry_run and settings.script is None
-
-
 def _check_rehearsal(settings: "Settings", files: Sequence[str]) -> None:
     """What the packaged script cannot do is said now rather than in the middle of the run."""
-    if not _rehearses(settings):
+    if not rehearses(settings):
         return
     if settings.output_schema is not None:
         raise UsageError("--dry-run knows nothing of --output-schema", "give --script an answer of that schema")
@@ -373,13 +322,6 @@ def _check_rehearsal(settings: "Settings", files: Sequence[str]) -> None:
     if table:
         hint = "pip install 'agentrunner[data]'"
         raise UsageError(f"--dry-run would analyse the table {table!r}, and pandas is not installed", hint)
-
-
-def _check_sandbox_use(settings: "Settings", sandbox: "Sandbox | None", notes: Sequence[str]) -> None:
-    """What cannot do without a sandbox is said before it begins."""
-    user = "--verify" if settings.verify else "--dry-run without a script" if _rehearses(settings) else ""
-    if user and sandbox is None:
-        raise UsageError(f"{user} runs code in the sandbox, and there is none here: {'; '.join(notes)}")
 
 
 def _say_other_tools(then: Sequence[ToolSpec], now: Sequence[ToolSpec]) -> None:
