@@ -5,7 +5,6 @@ Only `/usr/bin/bwrap` is ever used: one found on a search path could come from t
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import subprocess
@@ -41,22 +40,10 @@ def version() -> tuple[int, ...]:
     return tuple(int(part) for part in words[-1].split(".") if part.isdigit()) if words else ()
 
 
-def first_process(status_fd: int) -> int:
-    """Process 1 of the new namespace, as bubblewrap reports it a moment after its start; 0 when it failed before."""
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(status_fd, 1)
-        if not byte:
-            return 0
-        line += byte
-    return int(json.loads(line).get("child-pid", 0))
-
-
 def command(
     steps: Sequence[Step],
     program: dict[str, Any],
     root_bytes: int,
-    status_fd: int,
     file_of: Callable[[bytes], int],
     ids: Sequence[int] | None,
 ) -> list[str]:
@@ -76,7 +63,7 @@ def command(
     # Process 1 is bubblewrap's own, of the same user and without limits: who could write its memory would be it.
     options += ["--perms", "0555", "--size", "4096", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1"]
     options += ["--remount-ro", "/", "--chdir", program["cwd"]]
-    options += ["--seccomp", str(file_of(program["filter"])), "--json-status-fd", str(status_fd)]
+    options += ["--seccomp", str(file_of(program["filter"]))]
     # By a file, since arguments can be read in /proc by every user of the machine.
     arguments = file_of(b"".join(os.fsencode(option) + b"\0" for option in options))
     limits = [f"--{_LIMIT_OPTIONS[number]}={value}:{value}" for number, value in program["rlimits"]]

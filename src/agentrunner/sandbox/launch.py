@@ -12,10 +12,9 @@ import os
 import re
 import resource
 import select
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +26,6 @@ from .group import TaskGroup
 from .inside import launcher
 from .private import PrivateFolder
 from .ready import Ready
-from .spawn import spawn
 from .values import Limits
 
 Launcher = Literal["bwrap", "native", "landlock", "none"]
@@ -38,7 +36,7 @@ _STAGES = ("/mnt", "/media", "/srv")
 END_S = 2.0
 """How long a guard gets to end what it guards before it is killed itself; the kernel does the rest then."""
 LONE_END_S = 30.0
-"""The same for a guard without namespaces: where that is killed, nobody ends the rest."""
+"""The same where nobody ends the rest when the guard is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +78,7 @@ class Child:
     stderr: int
     status: int
     lifeline: int = -1
-    """Closing it makes our own guard end everything."""
-    first: int = -1
-    """bubblewrap has no such guard: this is a handle on process 1 of its namespace."""
+    """Closing it makes the guard end everything."""
     failure_mark: str = ""
     """How what the launcher itself says on standard error begins."""
     end_s: float = END_S
@@ -93,9 +89,6 @@ class Child:
         if self.lifeline >= 0:
             os.close(self.lifeline)
             self.lifeline = -1
-        elif self.first >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.first, signal.SIGKILL)
         elif self.process.returncode is None:
             self.process.kill()
 
@@ -107,8 +100,6 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        if self.first >= 0:
-            select.select([self.first], [], [], END_S)
 
     def discard(self) -> None:
         """For a program whose output nobody wants any more."""
@@ -125,41 +116,37 @@ class Child:
         return os.read(self.status, 4096).decode(errors="replace") if ready else ""
 
     def close(self) -> None:
-        for fd in (self.handle, self.status, self.lifeline, self.first):
+        for fd in (self.handle, self.status, self.lifeline):
             if fd >= 0:
                 os.close(fd)
-        self.handle = self.status = self.lifeline = self.first = -1
+        self.handle = self.status = self.lifeline = -1
 
 
 def launch(wall: Wall, argv: Sequence[str], *, stdin: bytes = b"", keep: Sequence[int] = (), door: int = -1) -> Child:
     """Starts `argv` in the workspace; empty: only builds the wall and exits 0. `keep`: descriptors it inherits. `door`:
     the end of a socket over which a listening one of the sandbox's network is handed out (not below FULL)."""
-    if wall.launcher == "bwrap":
-        if door >= 0:
-            argv, keep = [*_DOORMAN, str(door), *argv], [*keep, door]
-        return _launch_bwrap(wall, argv, stdin, keep)
     status, status_in_child = os.pipe()
     lifeline_in_guard, lifeline = os.pipe()
-    order: launcher.Plan = {
-        **_program(wall, argv),
-        "kind": "namespaces" if wall.launcher == "native" else "landlock",
-        "keep": list(keep),
-        "lifeline": lifeline_in_guard,
-        "status": status_in_child,
-        "door": door,
-        **(_root(wall) if wall.launcher == "native" else _rights(wall)),
-    }
     try:
-        process, out, err = _start(wall, order, [lifeline_in_guard, status_in_child, *keep, *_given(door)], stdin)
+        with contextlib.ExitStack() as theirs:
+            theirs.callback(os.close, status_in_child)
+            theirs.callback(os.close, lifeline_in_guard)
+            order: launcher.Plan = {"lifeline": lifeline_in_guard, "status": status_in_child}
+            if wall.launcher == "bwrap":
+                order |= _bubble(wall, argv, [*keep, *_given(door)], door, theirs)
+            elif wall.launcher == "native":
+                order |= {"kind": "namespaces", "keep": list(keep), "door": door} | _program(wall, argv) | _root(wall)
+            else:
+                order |= {"kind": "landlock", "keep": list(keep), "door": -1} | _program(wall, argv) | _rights(wall)
+            passed = [lifeline_in_guard, status_in_child, *order["keep"], *_given(order["door"])]
+            process, out, err = _start(wall, order, passed, stdin)
     except BaseException:
         os.close(status)
         os.close(lifeline)
         raise
-    finally:
-        os.close(lifeline_in_guard)
-        os.close(status_in_child)
     end_s = END_S if wall.launcher == "native" else LONE_END_S
-    return Child(process, os.pidfd_open(process.pid), out, err, status, lifeline, end_s=end_s)
+    mark = _BWRAP_MARK if wall.launcher == "bwrap" else ""
+    return Child(process, os.pidfd_open(process.pid), out, err, status, lifeline, mark, end_s)
 
 
 def _given(fd: int) -> list[int]:
@@ -226,42 +213,35 @@ def _tasks_of_user() -> int:
     return count
 
 
-def _launch_bwrap(wall: Wall, argv: Sequence[str], stdin: bytes, keep: Sequence[int]) -> Child:
-    status, status_in_child = os.pipe()
+def _bubble(
+    wall: Wall, argv: Sequence[str], keep: Sequence[int], door: int, fds: contextlib.ExitStack
+) -> launcher.Plan:
+    """What the guard needs to start bubblewrap, and in root's case to lay out its files for it before."""
     steps = [*wall.mounts, *plan.guarded(wall.workspace)]
     staged = [step for step in steps if step.own] if wall.host_ids else []
     stage = next((path for path in _STAGES if os.path.isdir(path)), "")  # noqa: PTH112
     places = {step: f"{stage}/{number}" for number, step in enumerate(staged)}
     steps = [replace(step, source=places[step]) if step in places else step for step in steps]
     ids = wall.owners["workspace"] if wall.host_ids else None
-    with contextlib.ExitStack() as fds:
-        fds.callback(os.close, status_in_child)
+    passed = list(keep)
 
-        def file_of(data: bytes) -> int:
-            fd = memory_file(data)
-            fds.callback(os.close, fd)
-            passed.append(fd)
-            return fd
+    def file_of(data: bytes) -> int:
+        fd = memory_file(data)
+        fds.callback(os.close, fd)
+        passed.append(fd)
+        return fd
 
-        passed = [status_in_child, *keep]
-        command = bwrap.command(steps, _program(wall, argv), plan.ROOT_BYTES, status_in_child, file_of, ids)
-        if wall.host_ids or wall.group:
-            order: launcher.Plan = {"kind": "stage", "argv": command, "keep": list(passed), "lifeline": -1, "door": -1}
-            order |= {"status": status_in_child, "stage": stage, "mark": _BWRAP_MARK}
-            order |= {"mounts": [asdict(step) for step in staged]}
-            order |= {"host_ids": list(wall.host_ids) if wall.host_ids else None, "owners": dict(wall.owners)}
-            process, out, err = _start(wall, order, passed, stdin)
-        else:
-            process, out, err = _spawn(command, passed, stdin)
-    first = _open_process(bwrap.first_process(status))
-    return Child(process, os.pidfd_open(process.pid), out, err, status, first=first, failure_mark=_BWRAP_MARK)
-
-
-def _open_process(pid: int) -> int:
-    if pid:
-        with contextlib.suppress(OSError):  # it is over already
-            return os.pidfd_open(pid)
-    return -1
+    program = _program(wall, [*_DOORMAN, str(door), *argv] if door >= 0 else argv)
+    return {
+        "kind": "bubblewrap",
+        "argv": bwrap.command(steps, program, plan.ROOT_BYTES, file_of, ids),
+        "keep": passed,
+        "door": -1,
+        "stage": stage,
+        "mounts": [asdict(step) for step in staged],
+        "host_ids": list(wall.host_ids) if wall.host_ids else None,
+        "owners": dict(wall.owners),
+    }
 
 
 _Started = tuple[subprocess.Popen[bytes], int, int]
@@ -269,26 +249,13 @@ _Started = tuple[subprocess.Popen[bytes], int, int]
 
 
 def _start(wall: Wall, order: launcher.Plan, passed: Sequence[int], stdin: bytes) -> _Started:
-    """One of our own launchers."""
-
-    def start(standard: Sequence[int]) -> subprocess.Popen[bytes]:
-        numbers = [(fd, number) for number, fd in enumerate(standard)] + [(fd, fd) for fd in passed]
-        return wall.ready.start(marshal.dumps(order), numbers, wall.group)
-
-    return _with_streams(start, stdin)
-
-
-def _spawn(command: Sequence[str], passed: Sequence[int], stdin: bytes) -> _Started:
-    return _with_streams(lambda standard: spawn(command, passed, *standard), stdin)
-
-
-def _with_streams(start: Callable[[Sequence[int]], subprocess.Popen[bytes]], stdin: bytes) -> _Started:
     out, out_in_child = os.pipe()
     err, err_in_child = os.pipe()
     source = memory_file(stdin) if stdin else os.open(os.devnull, os.O_RDONLY)
     standard = (source, out_in_child, err_in_child)
+    numbers = [(fd, number) for number, fd in enumerate(standard)] + [(fd, fd) for fd in passed]
     try:
-        return start(standard), out, err
+        return wall.ready.start(marshal.dumps(order), numbers, wall.group), out, err
     except OSError as failure:
         os.close(out)
         os.close(err)

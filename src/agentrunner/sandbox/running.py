@@ -61,11 +61,8 @@ async def until_dead(child: Child, watch: Watch) -> None:
     """Returns when neither the process nor anything behind its wall is left."""
     await _readable(child.handle)
     if child.process.returncode is None:
-        # bubblewrap's outer process does not wait for process 1 of its namespace.
-        watch.ended(child.process.pid, unseen=child.first >= 0)
+        watch.ended(child.process.pid)
     child.process.wait()
-    if child.first >= 0:  # bubblewrap reports the program's end before the rest of its namespace is gone
-        await _readable(child.first)
 
 
 async def _readable(fd: int) -> None:

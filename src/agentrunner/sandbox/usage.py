@@ -9,15 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from .inside import kernel
 
-TICK_S = 0.1
-"""How often programs are looked at."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _FAR = 3_000
@@ -71,12 +68,10 @@ class Meter:
 
     def __init__(self) -> None:
         self.used_s = 0.0
-        self.read_at = time.monotonic() - TICK_S
         self._seen: dict[int, float] = {}
 
     def read(self, pids: Iterable[int]) -> None:
         with_children = 0.0
-        self.read_at = time.monotonic()
         for pid in pids:
             own, children = cpu_s(pid)
             self._seen[pid] = max(own, self._seen.get(pid, 0.0))

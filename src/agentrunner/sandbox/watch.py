@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .usage import TICK_S, Meter, Usage, descendants, hides_files, measure, nameless_bytes, resident_bytes, threads
+from .usage import Meter, Usage, descendants, hides_files, measure, nameless_bytes, resident_bytes, threads
 from .values import Limits
 
+TICK_S = 0.1
 _SCAN_EVERY_S = 1.0
 _SCAN_SHARE = 20
 """A scan that took t is not repeated before 20 t: it never costs more than about 5 % of one core."""
@@ -45,13 +46,11 @@ class Watch:
         """Of everything that ran or runs."""
         return self._cpu_ended_s + sum(meter.used_s for meter in self._meters.values())
 
-    def ended(self, pid: int, unseen: bool) -> None:
-        """To be called when the program has ended, and before it is waited for. `unseen`: nobody waited for what it
-        started, so the time since the last look at that is taken to have been used."""
+    def ended(self, pid: int) -> None:
+        """To be called when the program has ended, and before it is waited for."""
         meter = self._meters.pop(pid, None) or Meter()
-        before_s = meter.read_at
         meter.read([pid])
-        self._cpu_ended_s += meter.used_s + (min(meter.read_at - before_s, TICK_S) if unseen else 0.0)
+        self._cpu_ended_s += meter.used_s
 
     async def measure_before(self) -> None:
         """To be called before the first program starts."""

@@ -30,7 +30,8 @@ else:
     from _socket import CMSG_LEN, socket
 """Plan: argv, env, cwd, rlimits [(number, value)], filter (bytes), keep (fds that the program inherits), lifeline and
 status (fds), and what its `kind` reads: "namespaces" (namespaces.py; also door, an fd over which the proxy's socket is
-handed out, or -1), "landlock" (landlock.py), or "stage" (also namespaces.py, when root is to use bubblewrap)."""
+handed out, or -1), "landlock" (landlock.py), or "bubblewrap" (of which argv is the whole command; namespaces.py lays
+root's files out for it)."""
 
 SETUP_FAILED = 125
 _READ_BYTES = 1 << 18
@@ -41,8 +42,6 @@ _MAX_FDS = 253
 def main(control_fd: int) -> NoReturn:
     plan = _receive(control_fd)
     kernel.close_all_but({*plan["keep"], plan["lifeline"], plan["status"], plan["door"]})
-    if plan["kind"] == "stage":
-        stage(plan)
     os.set_inheritable(plan["status"], False)
     if plan["kind"] == "namespaces":  # elsewhere the guard outlives the agent: nobody else would end the program
         kernel.die_with_parent(signal.SIGKILL)
@@ -81,23 +80,31 @@ def guard(plan: Plan) -> NoReturn:
         child = _fork(plan, namespaces.enter(plan))
         code = _wait(child, plan["lifeline"], lambda: os.kill(child, signal.SIGKILL))
     else:
-        from . import landlock
-
         kernel.adopt_orphans()
-        child = _fork(plan, lambda: landlock.confine_and_start(plan))
+        child = _fork(plan, _bubble(plan) if plan["kind"] == "bubblewrap" else _landlock(plan))
         code = _wait(child, plan["lifeline"], kill_descendants)
         end_descendants()
     os._exit(code)
 
 
-def stage(plan: Plan) -> NoReturn:
-    from . import namespaces
+def _landlock(plan: Plan) -> Callable[[], NoReturn]:
+    from . import landlock
 
-    try:
-        namespaces.stage(plan)
-    except OSError as failure:  # in the words of the launcher that was to follow
-        os.write(2, f"{plan['mark']}{failure.filename or 'set-up'}: {failure.strerror}\n".encode(errors="replace"))
-        os._exit(1)
+    return lambda: landlock.confine_and_start(plan)
+
+
+def _bubble(plan: Plan) -> Callable[[], NoReturn]:
+    """bubblewrap alone would outlive an agent that is killed in the moment in which it asks the kernel not to."""
+
+    def start() -> NoReturn:
+        if plan["host_ids"]:
+            from . import namespaces
+
+            namespaces.become_mapped(plan)
+        tie_to_parent(plan)
+        os.execve(plan["argv"][0], plan["argv"], {})  # noqa: S606 - a fixed path
+
+    return start
 
 
 def fail(plan: Plan, failure: OSError) -> NoReturn:

@@ -39,15 +39,9 @@ def enter(plan: launcher.Plan) -> Callable[[], NoReturn]:
     return lambda: _first_process(plan)
 
 
-def stage(plan: launcher.Plan) -> NoReturn:
+def become_mapped(plan: launcher.Plan) -> None:
     """For another launcher that root wants to use: lays what belongs to root, id-mapped, where it can be bound by an
-    unprivileged user, becomes that user, and gives over to it. Without such a user it only gives over."""
-    if plan["host_ids"]:
-        _become_mapped(plan)
-    os.execve(plan["argv"][0], plan["argv"], {})  # noqa: S606 - a fixed path
-
-
-def _become_mapped(plan: launcher.Plan) -> None:
+    unprivileged user, and becomes that user."""
     _make_mapped_namespaces(plan)
     kernel.unshare(kernel.CLONE_NEWNS)
     kernel.mount("", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
