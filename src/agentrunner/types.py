@@ -106,6 +106,10 @@ class ToolResult:
     artifacts: tuple[Artifact, ...] = ()
     saved_as: str = ""
     seconds: float = 0.0
+    ran: bool = True
+    """False when the call was never carried out: unknown, unreadable, or not allowed."""
+    workspace: str = ""
+    """Hash of the workspace after a call that may have changed it; empty when it was not taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +217,8 @@ class Notice:
 
     kind: Literal["nudge", "replan", "message"]
     text: str
+    fold: tuple[str, ...] = ()
+    """Keys of the steps just made that only repeated: with a re-plan they leave the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +320,8 @@ class Verdict:
     rule: str
     reason: str
     evidence: tuple[int, ...] = ()
+    fold: tuple[str, ...] = ()
+    """Keys of those of the last steps that only repeat what stands before them."""
 
 
 # --- plugs -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The one rule so far: each case that trips it has a near miss that does not."""
+"""The detector as the engine uses it: each case that trips it has a near miss that does not."""
 
 from agentrunner.guard.stuck import StuckDetector
 from agentrunner.types import Completion, Step, ToolCall, ToolResult
@@ -16,8 +16,8 @@ def verdicts(*steps: Step) -> list[str]:
     return [verdict.action if verdict else "" for verdict in found]
 
 
-def test_the_same_call_with_the_same_result_is_replanned_then_stopped() -> None:
-    assert verdicts(*(step(n, "same") for n in range(1, 5))) == ["", "", "replan", "stop"]
+def test_the_same_call_with_the_same_result_is_nudged_replanned_then_stopped() -> None:
+    assert verdicts(*(step(n, "same") for n in range(1, 6))) == ["", "", "nudge", "replan", "stop"]
 
 
 def test_the_same_call_with_news_goes_on() -> None:
@@ -33,7 +33,7 @@ def test_three_then_another_goes_on() -> None:
 
 
 def test_the_name_under_which_a_long_result_was_saved_is_no_news() -> None:
-    same = [step(n, f"cut; see @output/{n}-0.txt", saved_as=f"@output/{n}-0.txt") for n in range(1, 5)]
+    same = [step(n, f"cut; see @output/{n}-0.txt", saved_as=f"@output/{n}-0.txt") for n in range(1, 6)]
     assert verdicts(*same)[-1] == "stop"
 
 

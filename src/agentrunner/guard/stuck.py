@@ -1,45 +1,56 @@
-"""Whether a session goes in circles. Pure: it is told of every step, live or past, and answers with a verdict.
-
-It knows one rule so far: the same commands with the same results in a row. Results are compared, not only commands, so
-that paging, polling with news and working through a list are left alone.
+"""Whether a session goes in circles. Pure: it is told of every step of one branch, live or past, and answers with a
+verdict. What it remembers is bounded, and follows from the steps alone, so that a resume brings it back whole.
 """
 
-import hashlib
-import json
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
+from agentrunner.guard.chant import Chant
+from agentrunner.guard.cycles import Cycles
+from agentrunner.guard.ladder import Ladder
+from agentrunner.guard.limits import Limits
+from agentrunner.guard.looks import Look, looks_of
+from agentrunner.guard.rules import Empty, Finding, Invalid, Oscillation, Rule, SameError, SamePlan, Stall, Watch
 from agentrunner.types import Step, Verdict
 
-REPLAN_AT = 3
-STOP_AT = 4
+_RULES: dict[str, Callable[[int], Rule]] = {
+    "same_error": SameError,
+    "invalid": Invalid,
+    "empty": Empty,
+    "oscillation": Oscillation,
+    "plan": SamePlan,
+    "stall": Stall,
+}
 
 
-@dataclass(slots=True)
 class StuckDetector:
     """Looks at the steps of one branch, in order."""
 
-    _last: bytes = b""
-    _steps: list[int] = field(default_factory=list[int])
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._watch = Watch()
+        at = self._limits.stop_at
+        self._rules: list[Rule] = [Cycles(at("repeat"), at("cycle"))]
+        self._rules += [make(at(name)) for name, make in _RULES.items()]
+        self._chant = Chant(at("chant"))
+        self._ladder = Ladder(self._limits)
 
     def after(self, step: Step) -> Verdict | None:
-        if step.completion is None or not step.results:
-            self._last, self._steps = b"", []
-            return None
-        signature = _signature(step)
-        if signature != self._last:
-            self._last, self._steps = signature, []
-        self._steps.append(step.number)
-        count = len(self._steps)
-        if count < REPLAN_AT:
-            return None
-        name = step.results[0].name
-        reason = f"{name} was called {count} times in a row with the same arguments and gave the same result"
-        return Verdict("stop" if count >= STOP_AT else "replan", "repeat", reason, tuple(self._steps[-STOP_AT:]))
+        """What is to be said about this step; of several commands in it, the gravest."""
+        said = self._chant.see(step)
+        return self.judge(looks_of(step), said)
 
+    def judge(self, looks: Sequence[Look], said: Finding | None = None) -> Verdict | None:
+        """The same for what was seen of the commands of one step; `said` is what was found in its text."""
+        worst: list[Finding] = [said] if said else []
+        for look in looks:
+            news = self._watch.see(look)
+            found = [finding for rule in self._rules if (finding := rule.see(look, news))]
+            worst = [*worst, *found]
+        verdict = self._ladder.judge(worst, len(looks))
+        if verdict is not None:
+            self._ladder.take(verdict)
+        return verdict
 
-def _signature(step: Step) -> bytes:
-    assert step.completion is not None
-    calls = [(call.name, call.arguments) for call in step.completion.calls]
-    # The name under which a long result was saved differs each time; the result does not.
-    results = [(r.outcome, r.content.replace(r.saved_as, "") if r.saved_as else r.content) for r in step.results]
-    return hashlib.sha256(json.dumps([calls, results], sort_keys=True, default=str).encode()).digest()
+    def spoken(self) -> None:
+        """Somebody gave the agent a new instruction."""
+        self._ladder.forgive()

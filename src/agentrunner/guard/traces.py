@@ -1,0 +1,91 @@
+"""What the guard would have said on recorded trajectories: one JSON object per line, each with an id and its steps."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from agentrunner.errors import UsageError
+from agentrunner.guard.limits import Limits
+from agentrunner.guard.looks import look_of_trace
+from agentrunner.guard.stuck import StuckDetector
+from agentrunner.types import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    id: str
+    steps: list[Mapping[str, Any]]
+
+
+def read_trajectories(lines: Iterable[bytes]) -> Iterator[Trajectory]:
+    """One per line that is not empty. Raises `UsageError` with the number of the first line that is none."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                yield _trajectory(json.loads(line))
+            except UnicodeDecodeError:
+                raise UsageError(f"line {number}: not UTF-8 text") from None
+            except json.JSONDecodeError as error:
+                raise UsageError(f"line {number}: not JSON: {error.msg} (column {error.colno})") from None
+            except (ValueError, RecursionError) as error:
+                why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+                raise UsageError(f"line {number}: not a trajectory: {why}") from None
+
+
+def replay(steps: Iterable[Mapping[str, Any]], limits: Limits | None = None) -> list[Verdict]:
+    """The verdicts on these steps (counted from 0), up to the first stop."""
+    detector = StuckDetector(limits)
+    verdicts: list[Verdict] = []
+    for number, step in enumerate(steps):
+        verdict = detector.judge([look_of_trace(number, step)])
+        if verdict is not None:
+            verdicts.append(verdict)
+            if verdict.action == "stop":
+                break
+    return verdicts
+
+
+def _trajectory(found: object) -> Trajectory:
+    """Raises `ValueError`."""
+    if not isinstance(found, dict):
+        raise ValueError("expected an object")
+    data = cast(dict[str, Any], found)
+    if not isinstance(data.get("id"), str):
+        raise ValueError(f"'id' must be text, not {data.get('id')!r:.40}")
+    if not isinstance(data.get("steps"), list):
+        raise ValueError("'steps' must be a list")
+    for number, step in enumerate(data["steps"]):
+        _check_step(number, step)
+    return Trajectory(data["id"], data["steps"])
+
+
+_WORDS: Mapping[type, str] = {str: "text", dict: "an object", int: "a number", bool: "true or false"}
+
+
+def _check_step(number: int, step: object) -> None:
+    if not isinstance(step, dict):
+        raise ValueError(f"step {number} must be an object")
+    data = cast(dict[str, Any], step)
+    wanted: dict[str, tuple[type, ...]] = {"tool": (str,), "args": (str, dict), "observation": (str,)}
+    optional: dict[str, tuple[type, ...]] = {
+        "obs_sha": (str,),
+        "obs_len": (int,),
+        "error": (bool,),
+        "exit_code": (int,),
+        "workspace_sha": (str,),
+        "thought": (str,),
+        "class": (str,),
+        "args_sha": (str,),
+    }
+    for key, types in (wanted | optional).items():
+        if key in wanted and key not in data:
+            raise ValueError(f"step {number} has no {key!r}")
+        if data.get(key) is not None and not isinstance(data[key], types):
+            kinds = " or ".join(
+                {"str": "text", "dict": "an object", "int": "a number", "bool": "true or false"}[t.__name__]
+                for t in types
+            )
+            raise ValueError(f"step {number}: {key!r} must be {kinds}, not {data[key]!r:.40}")
+        if key in wanted and data[key] is None:
+            raise ValueError(f"step {number}: {key!r} is null")
