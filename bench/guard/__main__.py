@@ -42,14 +42,12 @@ class Said(NamedTuple):
 
 def ours(case: Case) -> Said:
     verdicts = replay(case.steps)
-    first = verdicts[0] if verdicts else None
-    stop = verdicts[-1] if verdicts and verdicts[-1].action == "stop" else None
-    return Said(
-        first.evidence[-1] if first else None,
-        stop.evidence[-1] if stop else None,
-        first.rule if first else "",
-        stop.rule if stop else "",
-    )
+    if not verdicts:
+        return Said(None, None)
+    (nudged, first), (stopped, last) = verdicts[0], verdicts[-1]
+    if last.action != "stop":
+        return Said(nudged, None, first.rule)
+    return Said(nudged, stopped, first.rule, last.rule)
 
 
 def wilson(hits: int, of: int) -> str:
@@ -126,6 +124,8 @@ def recorded(folder: Path) -> list[Case]:
     cases: list[Case] = []
     for path in sorted(folder.glob("*.jsonl")):
         for found in read_trajectories(path.read_bytes().splitlines()):
+            if isinstance(found, str):
+                raise SystemExit(f"{path.name}: {found}")
             label = labels.get(found.id, {"label": "unclear"})
             cases.append(Case(found.id, label["label"], label.get("onset"), found.steps))
     return cases

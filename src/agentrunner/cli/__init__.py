@@ -19,6 +19,7 @@ COMMANDS = {
     "report": ("sessions", "Write one self-contained HTML file about a session."),
     "tools": ("tools", "List, show and call the tools that the model is given."),
     "sandbox": ("sandbox", "Run one command inside the same sandbox that tools use."),
+    "guard": ("guard", "Replay recorded traces through the loop guard."),
     "doctor": ("sandbox", "Say what works on this machine."),
     "config": ("config", "Show every setting and where it came from."),
     "trust": ("config", "Let a directory's project files set guarded settings."),

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import platformdirs
 
-from agentrunner.config.settings import Settings, meta_of
+from agentrunner.config.settings import GuardMode, Settings, meta_of
 from agentrunner.config.sources import Layer, check, from_dotenv, from_environment, from_flags, from_toml
 from agentrunner.config.trusted import read_project_file, standing
 
@@ -113,6 +113,8 @@ def _objection(field: str, value: object, user: Layer, cwd: Path) -> str:
             isinstance(value, int | float) and value <= without
         ):
             return f" (raises the limit of {without:g})"
+        case "loosening" if value in (modes := get_args(GuardMode)) and modes.index(value) < modes.index(without):
+            return f" (weakens {without!r})"
         case "clearing" if without and not value:
             return " (takes back your own setting)"
         case "outside":

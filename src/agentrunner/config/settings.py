@@ -11,11 +11,12 @@ import platformdirs
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agentrunner.config.values import Amount, Count, Place, Positive, Price, Seconds, Share, Text, Url, Words
+from agentrunner.config.values import Amount, Count, Place, Positive, Price, Seconds, Share, Text, Threshold, Url, Words
 
-Guard = Literal["free", "always", "raising", "clearing", "outside", "never"]
+Guard = Literal["free", "always", "raising", "loosening", "clearing", "outside", "never"]
 """What a project's file may not do to a setting until its directory is trusted: nothing is forbidden; set it at all;
-set it higher; set it to false; name a path outside of the directory. "never": not even then."""
+set it higher; set it to a
+weaker word; set it to false; name a path outside of the directory. "never": not even then."""
 
 Panel = Literal["Task", "Model", "Limits", "Permissions", "Output", "Places"]
 
@@ -55,6 +56,17 @@ def option(
     extra: dict[str, Any] = Meta(panel, metavar, guard, commands, short, env, name, as_text)._asdict()
     # The part of a URL before "@" may hold a password.
     return Field(default=default, description=help_, json_schema_extra=extra, repr=metavar != "URL")
+
+
+GuardMode = Literal["off", "warn", "stop"]
+"""Say nothing; nudge and ask for another plan; stop the session as well. From the weakest on."""
+
+
+def rule(default: str | int, of: str) -> Any:
+    """A setting of one rule of the loop guard. A project may make a rule stricter, never weaker."""
+    if isinstance(default, int):
+        return option("Limits", default, f"Loop guard, {of}: how many end the session.", "N", "raising", commands=())
+    return option("Limits", default, f"Loop guard, {of}: what it may do.", guard="loosening", commands=())
 
 
 class Settings(BaseSettings):
@@ -224,6 +236,24 @@ class Settings(BaseSettings):
     output: Place | None = option(
         "Output", None, "Write the answer into this file.", "FILE", "always", commands=_BOTH, short="-o"
     )
+    guard_repeat: GuardMode = rule("stop", "identical calls with identical results in a row")
+    guard_repeat_at: Threshold = rule(5, "identical calls with identical results in a row")
+    guard_cycle: GuardMode = rule("stop", "rounds of the same 2 to 12 calls and results")
+    guard_cycle_at: Threshold = rule(3, "rounds of the same 2 to 12 calls and results")
+    guard_same_error: GuardMode = rule("stop", "the same error of the same tool, whatever the arguments")
+    guard_same_error_at: Threshold = rule(8, "the same error of the same tool, whatever the arguments")
+    guard_empty: GuardMode = rule("stop", "results in a row that say nothing is there")
+    guard_empty_at: Threshold = rule(16, "results in a row that say nothing is there")
+    guard_stall: GuardMode = rule("stop", "calls in a row that bring nothing new")
+    guard_stall_at: Threshold = rule(15, "calls in a row that bring nothing new")
+    guard_oscillation: GuardMode = rule("stop", "returns of the workspace to how it was before")
+    guard_oscillation_at: Threshold = rule(6, "returns of the workspace to how it was before")
+    guard_plan: GuardMode = rule("stop", "steps with the same plan and criticism and no news")
+    guard_plan_at: Threshold = rule(8, "steps with the same plan and criticism and no news")
+    guard_invalid: GuardMode = rule("stop", "calls in a row that cannot be carried out")
+    guard_invalid_at: Threshold = rule(7, "calls in a row that cannot be carried out")
+    guard_chant: GuardMode = rule("stop", "answers in a row that say one passage over and over")
+    guard_chant_at: Threshold = rule(3, "answers in a row that say one passage over and over")
     home: Place = option(
         "Places",
         Path(platformdirs.user_data_dir("agentrunner")),

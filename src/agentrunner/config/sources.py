@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import io
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from dotenv import dotenv_values
@@ -70,15 +70,25 @@ def from_toml(content: bytes, name: str, path: str) -> Layer:
         raise UsageError(f"{path}: not valid TOML: {error}", "see https://toml.io for how it is written") from error
     values: dict[str, object] = {}
     keys: dict[str, str] = {}
-    for key, value in found.items():
-        field = FIELD_OF.get(key.replace("-", "_"))
+    for key, value in _flat(found):
+        field = FIELD_OF.get(key.replace("-", "_").replace(".", "_"))
         if field is None:
-            near = _nearest(key.replace("-", "_"), FIELD_OF)
+            near = _nearest(key.replace("-", "_").replace(".", "_"), FIELD_OF)
             raise UsageError(f"{path}: unknown key {key!r}{near}", "'agent config show' lists all of them")
         if field in values:
             raise UsageError(f"{path}: {keys[field]!r} and {key!r} are the same setting", "keep one of them")
         values[field], keys[field] = value, key
     return Layer(name, values, keys, dict.fromkeys(values, name))
+
+
+def _flat(found: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """The keys of a `[guard]` table as "guard.key"; all others as they are."""
+    for key, value in found.items():
+        if key == "guard" and isinstance(value, dict):
+            table = cast(dict[str, object], value)
+            yield from ((f"guard.{name}", each) for name, each in table.items())
+        else:
+            yield key, value
 
 
 def check(layer: Layer) -> Layer:

@@ -48,7 +48,7 @@ async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, *, approve
     if isinstance(refused, ToolResult):
         return _note(run, place, step, refused)
     if refused:
-        return _note(run, place, step, ToolResult(call.id, call.name, "error", refused))
+        return _note(run, place, step, ToolResult(call.id, call.name, "error", refused, ran=False))
     await run.log.flush()
     run.parts.on_phase(f"running {call.name}")
     before = run.parts.clock()
@@ -59,6 +59,8 @@ async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, *, approve
     if result.outcome == "error" and allowed < TOOL_TIMEOUT_S and result.seconds >= max(allowed - 1.0, allowed * 0.7):
         _note(run, place, step, replace(result, outcome="unknown", content=_CUT_OFF + result.content))
         raise run.out_of_time()
+    if run.parts.toolbox.effect(call.name) != "pure":
+        result = replace(result, workspace=await run.parts.look_at_workspace(call))
     return _note(run, place, step, result)
 
 
@@ -69,9 +71,9 @@ async def _approval(run: Run, call: ToolCall, place: str, step: JSON, *, approve
         case "answer":
             return ToolResult(call.id, call.name, "ok", decision.text)
         case "refuse":
-            return ToolResult(call.id, call.name, "denied", decision.text)
+            return ToolResult(call.id, call.name, "denied", decision.text, ran=False)
         case "reject":
-            return ToolResult(call.id, call.name, "error", decision.text)
+            return ToolResult(call.id, call.name, "error", decision.text, ran=False)
         case "run":
             return ""
         case "ask":
@@ -92,9 +94,10 @@ async def _approval(run: Run, call: ToolCall, place: str, step: JSON, *, approve
         return ""
     if re.fullmatch(r"\s*no?\s*", answer, re.IGNORECASE):
         return ToolResult(
-            call.id, call.name, "denied", "The user said no to this command. Find another way, or finish."
+            call.id, call.name, "denied", "The user said no to this command. Find another way, or finish.", ran=False
         )
-    return ToolResult(call.id, call.name, "denied", f"The user did not allow this command and says: {answer}")
+    told = f"The user did not allow this command and says: {answer}"
+    return ToolResult(call.id, call.name, "denied", told, ran=False)
 
 
 def grants(answer: str) -> int | None:
@@ -125,7 +128,8 @@ def _answered(run: Run, place: str, step: JSON, call: ToolCall, answer: str, *, 
 
 def _note(run: Run, place: str, step: JSON, result: ToolResult) -> ToolResult:
     data = asdict(result) | {"artifacts": [asdict(a) for a in result.artifacts]}
-    data["_saved_as"] = data.pop("saved_as")
+    for name in ("saved_as", "ran", "workspace"):
+        data[f"_{name}"] = data.pop(name)
     run.log.note("tool.finished", place, step | data)
     return result
 
@@ -147,6 +151,8 @@ def result_of(event: Event) -> ToolResult:
         tuple(Artifact(a["path"], a["bytes"], a["sha256"]) for a in data["artifacts"]),
         data["_saved_as"],
         data["seconds"],
+        data.get("_ran", True),
+        data.get("_workspace", ""),
     )
 
 

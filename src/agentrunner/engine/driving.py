@@ -16,7 +16,7 @@ async def drive(run: Run, strategy: Strategy, branch: str = "") -> Answer:
     Raises `Stop`, and whatever the journal raises.
     """
     asks = acts = 0
-    detector = StuckDetector()
+    detector = StuckDetector(run.parts.guard)
     reply: Any = None
     while True:
         try:
@@ -119,12 +119,14 @@ async def _with_notices(run: Run, step: Step, branch: str, ordinal: int, detecto
     live = not run.log.knows(f"{branch}/llm:{ordinal + 1}")
     past = run.log.last(step.key, "guard.verdict")
     if past is not None:
-        verdict = Verdict(past.data["action"], past.data["rule"], past.data["reason"], tuple(past.data["evidence"]))
+        data, fold = past.data, tuple(past.data.get("_fold", ()))
+        verdict = Verdict(data["action"], data["rule"], data["reason"], tuple(data["evidence"]), fold)
         if verdict.action != "stop":
             notices.append(_notice(run, verdict))
     elif seen is not None and live:
         data = {"step": step.number, "branch": branch or "/", "action": seen.action, "rule": seen.rule}
-        run.log.note("guard.verdict", step.key, data | {"reason": seen.reason, "evidence": list(seen.evidence)})
+        data |= {"reason": seen.reason, "evidence": list(seen.evidence), "_fold": list(seen.fold)}
+        run.log.note("guard.verdict", step.key, data)
         if seen.action == "stop":
             raise Stop("incomplete", "stuck", seen.reason)
         notices.append(_notice(run, seen))
@@ -132,9 +134,17 @@ async def _with_notices(run: Run, step: Step, branch: str, ordinal: int, detecto
     notices += [Notice("message", event.data["text"]) for event in said]
     if live:
         notices += drain(run, step.key)
+    if any(notice.kind == "message" for notice in notices):
+        detector.spoken()
     return Step(step.key, step.number, step.completion, step.results, tuple(notices), step.error)
 
 
 def _notice(run: Run, verdict: Verdict) -> Notice:
-    kind = "replan" if verdict.action == "replan" else "nudge"
-    return Notice(kind, run.session.render("replan", reason=verdict.reason))
+    if verdict.action == "replan":
+        kind, prompt, fold = "replan", "stuck", verdict.fold
+    else:
+        kind, prompt, fold = "nudge", "nudge", ()
+    if prompt not in run.session.prompts:  # A session keeps the prompts that it began with, and these came later.
+        return Notice(kind, run.session.render("replan", reason=verdict.reason))
+    text = run.session.render(prompt, reason=verdict.reason, rule=verdict.rule, turns=len(fold))
+    return Notice(kind, text, fold)

@@ -7,7 +7,8 @@ from typing import Literal
 
 from agentrunner.engine.log import Log
 from agentrunner.guard.ledger import Ledger
-from agentrunner.types import JSON, Event, Human, Listener, Model, Session, Strategy, Toolbox
+from agentrunner.guard.limits import Limits
+from agentrunner.types import JSON, Event, Human, Listener, Model, Session, Strategy, Toolbox, ToolCall
 
 Status = Literal["completed", "incomplete", "requires_action", "failed", "cancelled"]
 
@@ -65,6 +66,10 @@ async def _nobody(kind: str, question: str) -> str | None:
     return None
 
 
+async def _not_looked_at(call: ToolCall) -> str:
+    return ""
+
+
 @dataclass(slots=True)
 class Parts:
     """The plugs of one attempt. `wrap_up` gives the generator that writes the last words of a stopped run from
@@ -83,6 +88,10 @@ class Parts:
     on_delta: Callable[[str], None] | None = None
     on_phase: Callable[[str], None] = _nothing
     control: Control = field(default_factory=Control)
+    guard: Limits = field(default_factory=Limits)
+    """How strict the stuck detector is."""
+    look_at_workspace: Callable[[ToolCall], Awaitable[str]] = _not_looked_at
+    """A hash of the workspace after this call, for the stuck detector; empty when there is none."""
     max_output_tokens: int = 16_384
     retries: int = 5
     """Attempts after the first at one request."""

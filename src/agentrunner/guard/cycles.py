@@ -67,7 +67,8 @@ class Cycles:
         if period == 1:
             return level_of(exact.weight + 1, self._repeat_at, *_before(self._repeat_at))
         rounds = self._cycle_at
-        found = level_of(exact.weight, *((at * period + 1) for at in (rounds - 1, rounds - 2, rounds - 1.5)))
+        counts = (rounds - 1, max(1, rounds - 2), max(1, rounds - 1.5))
+        found = level_of(exact.weight, *(at * period + 1 for at in counts))
         if found or calls.same_results < calls.length * 0.6:
             return found
         # Three times as many rounds: pages are turned by calls that are the same each time, too.

@@ -25,8 +25,9 @@ class Ladder:
         """By rule: the highest action of this episode."""
         self._calm = 0
 
-    def judge(self, findings: Sequence[Finding], commands: int) -> Verdict | None:
-        """What to say about a step of so many commands, if anything."""
+    def judge(self, findings: Sequence[Finding], commands: int, *, after: int = -1) -> Verdict | None:
+        """What to say about a step of so many commands, if anything. Only steps later than `after` may leave the
+        context."""
         findings = [found for found in findings if self._limits.mode(found.rule) != "off"]
         if not findings:
             self._calm += commands
@@ -35,7 +36,11 @@ class Ladder:
                 self._rung = 0
             return None
         self._calm = 0
-        return max(filter(None, map(self._step, findings)), key=lambda v: ACTIONS.index(v.action), default=None)
+        return max(
+            filter(None, (self._step(found, after) for found in findings)),
+            key=lambda v: ACTIONS.index(v.action),
+            default=None,
+        )
 
     def take(self, verdict: Verdict) -> None:
         """Remember what was said."""
@@ -48,11 +53,12 @@ class Ladder:
         self._rung = 0
         self._said.clear()
 
-    def _step(self, found: Finding) -> Verdict | None:
+    def _step(self, found: Finding, after: int) -> Verdict | None:
         highest = 2 if self._limits.mode(found.rule) == "warn" else 3
         action = min(found.level, highest, self._rung + 1)
         if action <= max(self._said.values(), default=0) and action < 3:
             return None
         evidence = tuple(dict.fromkeys(each.number for each in found.steps))
-        fold = tuple(dict.fromkeys(each.key for each in found.steps[-found.repeated :])) if found.repeated else ()
+        repeated = found.steps[-found.repeated :] if found.repeated else ()
+        fold = tuple(dict.fromkeys(each.key for each in repeated if each.number > after))
         return Verdict(ACTIONS[action - 1], found.rule, found.reason, evidence, fold)

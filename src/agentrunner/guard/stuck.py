@@ -33,6 +33,9 @@ class StuckDetector:
         self._rules += [make(at(name)) for name, make in _RULES.items()]
         self._chant = Chant(at("chant"))
         self._ladder = Ladder(self._limits)
+        self._number = 0
+        self._spoken = 0
+        """The step after which somebody spoke to the agent: what was said must stay in the context."""
 
     def after(self, step: Step) -> Verdict | None:
         """What is to be said about this step; of several commands in it, the gravest."""
@@ -44,13 +47,16 @@ class StuckDetector:
         worst: list[Finding] = [said] if said else []
         for look in looks:
             news = self._watch.see(look)
+            self._number = look.number
             found = [finding for rule in self._rules if (finding := rule.see(look, news))]
             worst = [*worst, *found]
-        verdict = self._ladder.judge(worst, len(looks))
-        if verdict is not None:
-            self._ladder.take(verdict)
+        verdict = self._ladder.judge(worst, len(looks), after=self._spoken)
+        if verdict is None:
+            return None
+        self._ladder.take(verdict)
         return verdict
 
     def spoken(self) -> None:
         """Somebody gave the agent a new instruction."""
         self._ladder.forgive()
+        self._spoken = self._number

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from agentrunner.errors import UsageError
 from agentrunner.guard.limits import Limits
 from agentrunner.guard.looks import look_of_trace
 from agentrunner.guard.stuck import StuckDetector
@@ -18,29 +17,31 @@ class Trajectory:
     steps: list[Mapping[str, Any]]
 
 
-def read_trajectories(lines: Iterable[bytes]) -> Iterator[Trajectory]:
-    """One per line that is not empty. Raises `UsageError` with the number of the first line that is none."""
+def read_trajectories(lines: Iterable[bytes]) -> Iterator[Trajectory | str]:
+    """One per line that is not empty; for a line that holds none, a sentence with its number that says why."""
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                yield _trajectory(json.loads(line))
-            except UnicodeDecodeError:
-                raise UsageError(f"line {number}: not UTF-8 text") from None
-            except json.JSONDecodeError as error:
-                raise UsageError(f"line {number}: not JSON: {error.msg} (column {error.colno})") from None
-            except (ValueError, RecursionError) as error:
-                why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-                raise UsageError(f"line {number}: not a trajectory: {why}") from None
+        if not line.strip():
+            continue
+        try:
+            yield _trajectory(json.loads(line))
+        except UnicodeDecodeError:
+            yield f"line {number}: not UTF-8 text"
+        except json.JSONDecodeError as error:
+            yield f"line {number}: not JSON: {error.msg} (column {error.colno})"
+        except RecursionError:
+            yield f"line {number}: not a trajectory: nested too deeply"
+        except ValueError as error:
+            yield f"line {number}: not a trajectory: {error}"
 
 
-def replay(steps: Iterable[Mapping[str, Any]], limits: Limits | None = None) -> list[Verdict]:
-    """The verdicts on these steps (counted from 0), up to the first stop."""
+def replay(steps: Iterable[Mapping[str, Any]], limits: Limits | None = None) -> list[tuple[int, Verdict]]:
+    """The verdicts up to the first stop, each with its step, counted from 0."""
     detector = StuckDetector(limits)
-    verdicts: list[Verdict] = []
+    verdicts: list[tuple[int, Verdict]] = []
     for number, step in enumerate(steps):
         verdict = detector.judge([look_of_trace(number, step)])
         if verdict is not None:
-            verdicts.append(verdict)
+            verdicts.append((number, verdict))
             if verdict.action == "stop":
                 break
     return verdicts

@@ -13,6 +13,7 @@ from agentrunner.engine import Control, Parts, run_session
 from agentrunner.errors import UsageError
 from agentrunner.guard.ledger import Ledger, Rates
 from agentrunner.journal import SessionLock, SqliteJournal, new_session_id, open_journal, session_folder
+from agentrunner.runner.guarding import limits_of, look_at
 from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files
 from agentrunner.runner.models import (
     budget_of,
@@ -202,6 +203,8 @@ class _Runner:
             control=self.control,
             max_output_tokens=settings.max_output_tokens,
             retries=settings.retries,
+            guard=limits_of(settings),
+            look_at_workspace=look_at(self.workspace),
         )
         try:
             return await run_session(session, STRATEGIES[session.strategy], parts, self.journal, past, opening or [])

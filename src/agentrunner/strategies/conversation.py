@@ -69,7 +69,8 @@ class Conversation:
         if step.error is not None and step.error.kind != "overflow":
             self.say(step.error.text)
         for notice in step.notices:
-            self.say(notice.text)
+            if not (notice.fold and self._fold_steps(notice.fold, notice.text)):
+                self.say(notice.text)
 
     def stub(self, index: int, text: str) -> None:
         """Replace the content of one tool result. Call `folded` when done with all of them."""
@@ -81,6 +82,18 @@ class Conversation:
         """Replace messages `first` to `last` (inclusive) by one of ours. Call `folded` when done."""
         self._messages[first : last + 1] = [Message("user", text)]
         self._changes.append({"fold": [first, last, text]})
+
+    def _fold_steps(self, keys: Sequence[str], text: str) -> bool:
+        """Replace the last steps, from the first of these on, by `text`. False when they are not there any more."""
+        wanted = set(keys)
+        places = [
+            i for i, m in enumerate(self._messages) if i >= self.head and m.role == "assistant" and m.ref in wanted
+        ]
+        if not places:
+            return False
+        self.fold(places[0], len(self._messages) - 1, text)
+        self.folded()
+        return True
 
     def folded(self) -> None:
         """Begin a new epoch: readers encode everything again."""
