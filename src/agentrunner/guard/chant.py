@@ -38,7 +38,7 @@ class Chant:
         count = len(self._steps)
         # Already the first one is a clear sign.
         found = max(1, level(count, self._stop_at))
-        return Finding("chant", found, "one passage was said over and over in one answer", tuple(self._steps))
+        return Finding("chant", found, "one passage was said over and over in one answer", tuple(self._steps), count)
 
 
 def chants(text: str) -> bool:

@@ -97,7 +97,6 @@ class SameError:
             self._recent.clear()
         self._recent.append((look.result if look.error and weight == 1 else b"", look))
         if not look.error:
-            self._run += 1
             if news.state or (news.pair and not look.empty):
                 self._seen, self._count, self._run = Memory(8), 0.0, 0
                 self._steps.clear()
@@ -114,7 +113,7 @@ class SameError:
             return None
         steps = same[-EVIDENCE:] if dense else self._steps
         reason = f"{look.tool} failed {len(steps)} times or more with the same error, whatever its arguments were"
-        return Finding("same_error", found, reason, tuple(steps), self._run)
+        return Finding("same_error", found, reason, tuple(steps), 0 if dense else self._run)
 
 
 class Empty:
@@ -158,7 +157,11 @@ class Stall:
         reason = (
             f"the last {len(self._seen)} commands brought nothing new: most were made before, with the same results"
         )
-        return Finding("stall", found, reason, steps)
+        return Finding("stall", found, reason, steps, self._repeated())
+
+    def _repeated(self) -> int:
+        """Steps at the end that were all made before, with the same results."""
+        return next((n for n, (_, new, old, _) in enumerate(reversed(self._seen)) if new or not old), len(self._seen))
 
     def _stale(self, length: int) -> bool:
         if len(self._seen) < length:
