@@ -44,10 +44,12 @@ class Chant:
 def chants(text: str) -> bool:
     """Whether the text ends in one passage `TIMES` times, or consists for the most part of one line; what stands in
     fences of code and in tables does not count."""
-    if len(text) < SHORTEST_CHANT:
+    tail = text[-TAIL_CHARS:].rstrip()
+    if "```" in tail or "|" in tail:
+        tail = _prose(tail).rstrip()
+    if len(tail) < SHORTEST_CHANT:
         return False
-    tail = _prose(text[-TAIL_CHARS:]) if "```" in text or "|" in text else text[-TAIL_CHARS:]
-    return _ends_in_repetition(tail.rstrip()) or _repeats_a_line(tail)
+    return _ends_in_repetition(tail) or _repeats_a_line(tail)
 
 
 def _ends_in_repetition(tail: str) -> bool:
