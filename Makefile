@@ -31,3 +31,4 @@ attacks:  ## every attack on the sandbox, behind every wall of this machine
 bench:  ## the figures in docs/, side by side with what users would pick instead
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/sandbox.py
+	$(BIN)/python -m bench.guard $(TRACES)

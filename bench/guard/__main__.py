@@ -29,6 +29,7 @@ class Case(NamedTuple):
     label: str
     onset: int | None
     steps: Sequence[Mapping[str, Any]]
+    resolved: bool = False
 
 
 class Said(NamedTuple):
@@ -126,8 +127,9 @@ def recorded(folder: Path) -> list[Case]:
         for found in read_trajectories(path.read_bytes().splitlines()):
             if isinstance(found, str):
                 raise SystemExit(f"{path.name}: {found}")
-            label = labels.get(found.id, {"label": "unclear"})
-            cases.append(Case(found.id, label["label"], label.get("onset"), found.steps))
+            label = labels.get(found.id, {"label": "unclear", "reason": "not labelled"})
+            resolved = label["reason"] == "the task was solved"
+            cases.append(Case(found.id, label["label"], label.get("onset"), found.steps, resolved))
     return cases
 
 
@@ -135,6 +137,18 @@ def after_first_nudge(cases: Sequence[Case]) -> str:
     steps = sum(len(case.steps) for case in cases)
     after = sum(len(case.steps) - at - 1 for case in cases if (at := ours(case).nudged) is not None)
     return f"{after} of {steps} steps ({after / steps:.3f}) come after our first nudge."
+
+
+def solved(cases: Sequence[Case]) -> None:
+    """The runs that were solved for sure: none of them may be stopped."""
+    for name, group in (
+        ("solved dialogues", [case for case in cases if case.resolved]),
+        ("demonstrations", [case for case in cases if case.id.startswith("swea/")]),
+    ):
+        said = [ours(case) for case in group]
+        stopped = sum(each.stopped is not None for each in said)
+        nudged = sum(each.nudged is not None for each in said)
+        print(f"{name}: {len(group)}, of which ours stops {stopped} and nudges {nudged}.")
 
 
 def cost() -> None:
@@ -175,6 +189,7 @@ def main() -> None:
         by_rule(found)
         beside_peers(found, stops)
         print(after_first_nudge(found))
+        solved(found)
     cost()
 
 

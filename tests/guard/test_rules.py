@@ -39,6 +39,14 @@ TRIPS: dict[str, tuple[str, Callable[[int], Step]]] = {
         "same_error",
         lambda n: made(n, "error: no such text", tool="edit_file", outcome="error", old=f"x{n}"),
     ),
+    "the same error of edits that quote what was read": (
+        "same_error",
+        lambda n: (
+            made(n, " ".join(f"self.x{i}" for i in NUMBERS))
+            if n == 1
+            else made(n, "error: no such text", tool="edit_file", outcome="error", path="a.py", old=f"return self.x{n}")
+        ),
+    ),
     "an error that differs in numbers only": (
         "same_error",
         lambda n: made(n, f"error: line {n}: bad token at 0x{n:08x}", tool="python", outcome="error", code=f"{n}"),

@@ -102,7 +102,7 @@ def _look(step: Step, call: ToolCall, result: ToolResult, plan: bytes) -> Look:
         waits(call.arguments),
         result.workspace,
         plan,
-        tokens(json.dumps(dict(call.arguments), ensure_ascii=False, default=str)),
+        names_of(call.arguments),
         () if failed else tokens(content),
     )
 
@@ -130,7 +130,7 @@ def look_of_trace(number: int, step: Mapping[str, Any]) -> Look:
         step.get("class") == "poll" or waits(args),
         str(step.get("workspace_sha") or ""),
         mark(" ".join(thought.lower().split())) if isinstance(thought, str) and thought.strip() else b"",
-        tokens(args if isinstance(args, str) else json.dumps(args, ensure_ascii=False)),
+        names_of(args),
         () if failed else tokens(text),
     )
 
@@ -168,6 +168,18 @@ def waits(arguments: object) -> bool:
         values = cast(Mapping[str, object], arguments).values()
         return any(isinstance(value, str) and _WAIT.search(value) for value in values)
     return isinstance(arguments, str) and _WAIT.search(arguments) is not None
+
+
+def names_of(arguments: object) -> tuple[str, ...]:
+    """Names in arguments: values that are one, and those in a command line. What an edit or a program quotes is not
+    what it is about."""
+    if not isinstance(arguments, Mapping):
+        return tokens(arguments) if isinstance(arguments, str) else ()
+    found: list[str] = []
+    for key, value in cast(Mapping[str, object], arguments).items():
+        if isinstance(value, str) and (key == "command" or _TOKEN.fullmatch(value)):
+            found += tokens(value)
+    return tuple(found)
 
 
 def tokens(text: str) -> tuple[str, ...]:
