@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from bench.guard.peers import PEERS
 from tests.guard.families import traces
 
-from agentrunner.guard.looks import look_of_trace
 from agentrunner.guard.stuck import StuckDetector
 from agentrunner.guard.traces import read_trajectories, replay
+from agentrunner.types import Completion, Step, Thoughts, ToolCall, ToolResult
 
 LABELS = Path(__file__).parent / "labels.jsonl"
 
@@ -152,27 +152,26 @@ def solved(cases: Sequence[Case]) -> None:
 
 
 def cost() -> None:
-    """Milliseconds per step of a session whose steps are all new, and of one that goes in circles."""
+    """Milliseconds per step as the engine sees it, where all steps are new and where they go in circles."""
 
-    def step(n: int, *, new: bool) -> dict[str, Any]:
-        text = "\n".join(f"{n if new else n % 7}: line {line} of a result, src/module_{line}.py" for line in range(100))
-        return {
-            "tool": "shell",
-            "args": {"command": f"cat {n if new else n % 7}"},
-            "observation": text,
-            "error": n % 3 == 0,
-        }
+    def step(n: int, characters: int) -> Step:
+        text = "\n".join(f"{n}: line {line} of a result, src/module_{line}.py" for line in range(characters // 41))
+        call = ToolCall("c", "shell", {"command": f"cat {n}"})
+        result = ToolResult("c", "shell", "error" if n % 3 == 0 else "ok", text, workspace=f"w{n}")
+        thoughts = Thoughts(f"Now number {n}.", "Because it is next.", ("go on", f"number {n}"), "None.")
+        return Step(f"/llm:{n}", n, Completion({}, calls=(call,), thoughts=thoughts), (result,))
 
     print("\n| session | ms per step around step 100 | around step 1,000 | around step 5,000 |\n|---|---|---|---|")
-    for name, new in (("all new", True), ("in circles", False)):
-        detector, seconds = StuckDetector(), list[float]()
-        for n in range(5_050):
-            recorded_step = step(n, new=new)
-            before = time.perf_counter()
-            detector.judge([look_of_trace(n, recorded_step)])
-            seconds.append(time.perf_counter() - before)
-        around = " | ".join(f"{statistics.median(seconds[at - 50 : at + 50]) * 1000:.3f}" for at in (100, 1_000, 5_000))
-        print(f"| {name}, results of {len(step(1, new=True)['observation'])} characters | {around} |")
+    for characters in (400, 4_000, 16_000):
+        for name, of in (("all new", 10_000), ("in circles", 7)):
+            detector, seconds = StuckDetector(), list[float]()
+            for n in range(5_050):
+                made = step(n % of, characters)
+                before = time.perf_counter()
+                detector.after(made)
+                seconds.append(time.perf_counter() - before)
+            around = [f"{statistics.median(seconds[at - 50 : at + 50]) * 1000:.3f}" for at in (100, 1_000, 5_000)]
+            print(f"| {name}, results of {characters} characters | {' | '.join(around)} |")
 
 
 def main() -> None:

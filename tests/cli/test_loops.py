@@ -20,7 +20,11 @@ def files_of(agent: Agent, count: int = 9) -> None:
 
 
 def run(
-    agent: Agent, script: Script, *arguments: str, command: tuple[str, ...] = ("run", "do it")
+    agent: Agent,
+    script: Script,
+    *arguments: str,
+    command: tuple[str, ...] = ("run", "do it"),
+    env: dict[str, str] | None = None,
 ) -> tuple[Done, list[JSON]]:
     """The run and the requests' bodies. `script` gives the answer to the nth request, from 0."""
     asked: list[JSON] = []
@@ -31,7 +35,7 @@ def run(
 
     with Endpoint(answer) as endpoint:
         model = ("--model", "local") if command[0] == "run" else ()
-        done = agent(*command, "--base-url", endpoint.base_url, *model, "--json", *arguments)
+        done = agent(*command, "--base-url", endpoint.base_url, *model, "--json", *arguments, env=env)
     return done, asked
 
 
@@ -176,6 +180,16 @@ def test_counters_survive_a_resume(agent: Agent) -> None:
     assert again.code == 9, again.err
     assert [verdict["action"] for verdict in again.of_type("guard.verdict")] == ["stop"]
     assert again.finished["steps"] == 5
+
+
+def test_counters_survive_compaction(agent: Agent) -> None:
+    agent.workspace.mkdir(parents=True)
+    for n in range(7):
+        (agent.workspace / f"{n}.txt").write_text(f"{n}\n" * 1_000)
+    done, asked = run(agent, cycle_of_seven, env={"AGENT_CONTEXT_WINDOW": "9000"})
+    assert any("tools" not in body for body in asked[:-1]), "it was compacted in between"
+    assert done.code == 9, done.err
+    assert done.finished["steps"] <= 30
 
 
 def test_counters_survive_a_stop_and_words_begin_anew(agent: Agent) -> None:

@@ -92,6 +92,14 @@ def polling(t: Trace) -> None:
     t.add("shell", {"command": command}, '{"status": "done"}')
 
 
+def polling_in_two_calls(t: Trace) -> None:
+    """a wait and a question in turn, the same answer for a long time"""
+    for _ in range(t.dice.randint(8, 17)):
+        t.add("shell", {"command": "sleep 60"}, "exit code 0")
+        t.add("job_status", {"id": 7}, "running", **{"class": "poll"})
+    t.add("job_status", {"id": 7}, "done")
+
+
 def polling_with_news(t: Trace) -> None:
     """the same question without a wait, and every answer differs in a number"""
     for percent in range(0, 100, t.dice.choice([3, 4, 5])):
@@ -317,6 +325,7 @@ def coming_back_to_it(t: Trace) -> None:
 
 FINE: tuple[Callable[[Trace], None], ...] = (
     polling,
+    polling_in_two_calls,
     polling_with_news,
     paging_without_arguments,
     paging_by_number,
@@ -350,7 +359,7 @@ LOOPS: tuple[Callable[[Trace], None], ...] = (
 
 
 def traces() -> Iterator[Labelled]:
-    """All of them: 128 that are fine, 120 loops."""
+    """All of them: 136 that are fine, 120 loops."""
     for build in FINE:
         for n in range(PER_FAMILY):
             yield _fine(build, n)

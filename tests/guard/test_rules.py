@@ -86,6 +86,12 @@ NEAR_MISSES: dict[str, Callable[[int], Step]] = {
     "the same result for new items": lambda n: made(n, "status: ok", path=f"{n}.log"),
     "the same words for each file written": lambda n: made(n, "written", tool="write_file", x=n, workspace=f"w{n}"),
     "a poll that says it waits": lambda n: made(n, "running", tool="shell", command="sleep 30; curl localhost/job"),
+    "a wait and a look in turn": lambda n: (
+        made(n, "exit code 0", tool="shell", command="sleep 30")
+        if n % 2
+        else made(n, "running", tool="shell", command="curl localhost/job")
+    ),
+    "code that prints nothing": lambda n: made(n, "ok", tool="python", code=f"x{n} = {n}"),
     "a poll until something answers": lambda n: made(
         n, "exit code 7\nconnection refused", tool="shell", outcome="error", command="sleep 5; curl localhost"
     ),

@@ -35,11 +35,9 @@ class Cycles:
         self._last: deque[Look] = deque(maxlen=LONGEST_CYCLE + EVIDENCE)
         self._exact = [_Streak() for _ in range(LONGEST_CYCLE + 1)]
         self._calls = [_Streak() for _ in range(LONGEST_CYCLE + 1)]
-        self._waited = False
 
     def see(self, look: Look, news: News) -> Finding | None:
-        weight = WAIT_WEIGHT if look.waits or self._waited else CHANGED_WEIGHT if news.state else 1.0
-        self._waited = look.waits
+        weight = WAIT_WEIGHT if news.waits else CHANGED_WEIGHT if news.state else 1.0
         worst: Finding | None = None
         for period in range(1, min(len(self._last), LONGEST_CYCLE) + 1):
             then = self._last[-period]

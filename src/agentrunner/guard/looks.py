@@ -27,7 +27,7 @@ _COMMENT = re.compile(r"^[ \t]*#.*(?:\n|\Z)", re.MULTILINE)
 _WAIT = re.compile(r"\bsleep[ (]+\d*\.?\d")
 _TOKEN = re.compile(r"[\w.@/:-]{3,200}")
 _EMPTY = re.compile(
-    r"(?:exit code [01]|ok|done|\[\]|\{\}|null|none"
+    r"(?:exit code [01]|\[\]|\{\}|null|none"
     r"|(?:there (?:are|were) )?no (?:lines? )?(?:match(?:es)?|results?|files?|hits?)\b.*"
     r"|(?:found )?(?:results|matches|files)?:? ?0(?: (?:results|matches|files))?(?: found)?"
     r"|nothing (?:was )?found.*)\.?",

@@ -33,6 +33,8 @@ class News(NamedTuple):
     """The workspace is as it never was."""
     given: bool
     """It is about something that an earlier result named and no call before."""
+    waits: bool
+    """It waits before it looks, or looks right after a wait."""
 
 
 class Finding(NamedTuple):
@@ -65,9 +67,11 @@ class Watch:
     def __init__(self) -> None:
         self._pairs, self._results, self._states = Memory(), Memory(), Memory(512)
         self._named, self._used = Memory(), Memory()
+        self._waited = False
 
     def see(self, look: Look) -> News:
         given = [name for name in look.names if name in self._named and name not in self._used]
+        waited, self._waited = self._waited, look.waits
         self._used.update(look.names)
         self._named.update(look.listed)
         return News(
@@ -75,6 +79,7 @@ class Watch:
             self._results.add((look.tool, look.result)),
             bool(look.state) and self._states.add(look.state),
             bool(given),
+            look.waits or waited,
         )
 
 
@@ -92,7 +97,7 @@ class SameError:
         self._recent: deque[tuple[bytes, Look]] = deque(maxlen=DENSE_OVER)
 
     def see(self, look: Look, news: News) -> Finding | None:
-        weight = WAIT_WEIGHT if look.waits else GIVEN_WEIGHT if news.given else 1.0
+        weight = WAIT_WEIGHT if news.waits else GIVEN_WEIGHT if news.given else 1.0
         if news.state:
             self._recent.clear()
         self._recent.append((look.result if look.error and weight == 1 else b"", look))
@@ -129,7 +134,7 @@ class Empty:
             self._count = 0.0
             self._steps.clear()
             return None
-        self._count += WAIT_WEIGHT if look.waits else GIVEN_WEIGHT if news.given else 1.0
+        self._count += WAIT_WEIGHT if news.waits else GIVEN_WEIGHT if news.given else 1.0
         self._steps.append(look)
         found = level(self._count, self._stop_at)
         reason = f"{int(self._count)} calls in a row found nothing"
@@ -145,7 +150,7 @@ class Stall:
         self._seen: deque[tuple[Look, bool, bool, float]] = deque(maxlen=stop_at)
 
     def see(self, look: Look, news: News) -> Finding | None:
-        weight = WAIT_WEIGHT if look.waits else 1.0
+        weight = WAIT_WEIGHT if news.waits else 1.0
         self._seen.append((look, news.result or news.state, not news.pair, weight))
         found = 0
         for reached, share in ((1, 0.6), (2, 0.8), (3, 1.0)):
@@ -212,7 +217,7 @@ class SamePlan:
             return None
         if not look.plan or (news.pair and not look.error):
             return None
-        self._count += WAIT_WEIGHT if look.waits else 1.0
+        self._count += WAIT_WEIGHT if news.waits else 1.0
         self._steps.append(look)
         found = level(self._count, self._stop_at)
         reason = f"plan and criticism stayed the same over {len(self._steps)} steps in which nothing new came up"
