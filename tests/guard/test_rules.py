@@ -33,6 +33,10 @@ TRIPS: dict[str, tuple[str, Callable[[int], Step]]] = {
         "repeat",
         lambda n: made(n, "0 rows", tool="python", code=f"# {words(n)}\nprint(rows)"),
     ),
+    "the same call that always changes the files": (
+        "repeat",
+        lambda n: made(n, "exit code 0", tool="shell", command="echo x >> log", workspace=f"w{n}"),
+    ),
     "three calls in turn": ("cycle", lambda n: made(n, f"text {n % 3}", path=f"{n % 3}.txt")),
     "twelve calls in turn": ("cycle", lambda n: made(n, f"text {n % 12}", path=f"{n % 12}.txt")),
     "the same error of ever-new edits": (
@@ -113,7 +117,7 @@ NEAR_MISSES: dict[str, Callable[[int], Step]] = {
         made(n, "a.py", tool="list_files") if n % 4 == 0 else made(n, f"text {n}", path=f"{n}.txt")
     ),
     "new states of the workspace": lambda n: (
-        made(n, "ok", tool="shell", command="make", workspace=f"w{n}") if n < 12 else made(n, f"text {n}", path=f"{n}")
+        made(n, "ok", tool="shell", command="make", workspace=f"w{n}") if n < 11 else made(n, f"text {n}", path=f"{n}")
     ),
     "an unchanged plan with new results": lambda n: made(n, f"text {n}", path=f"{n}.txt", plan="read them all"),
     "every third call invalid": lambda n: (

@@ -13,8 +13,8 @@ EVIDENCE = 12
 """Steps named at most."""
 WAIT_WEIGHT = 0.05
 """What a repetition counts that says it waits: a poll may take forty rounds before it is even asked about."""
-CHANGED_WEIGHT = 0.25
-"""What a repetition counts that left the workspace as it never was: work, as long as it does not go on for ever."""
+CHANGED_WEIGHT = 0.4
+"""What a repetition counts that left the workspace as it never was: work, unless it goes on to an eleventh time."""
 GIVEN_WEIGHT = 0.2
 """What a failure or an empty result counts for an item that an earlier result named: a batch has such items."""
 
