@@ -67,19 +67,27 @@ class ModelError(Exception):
     """One attempt at a model request failed.
 
     `kind`: "overflow" (the prompt does not fit the context window), "refused" (a 4xx that repeating will not mend),
-    "busy" (429: nothing was billed), "unknown" (5xx, timeout, cut stream, lost connection: may have been billed).
+    "busy" (429: nothing was billed), "unknown" (5xx, timeout, cut stream, lost connection: may have been billed),
+    "over_cap" (a stream that was stopped because it did not end at its cap; `output_bytes` is what had come of it).
     `status` is the HTTP status or 0. `retry_after_s` is what the endpoint asked for, None when it did not say.
     """
 
     def __init__(
         self,
         message: str,
-        kind: Literal["overflow", "refused", "busy", "unknown"],
+        kind: Literal["overflow", "refused", "busy", "unknown", "over_cap"],
         status: int = 0,
         retry_after_s: float | None = None,
+        output_bytes: int = 0,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.kind = kind
         self.status = status
         self.retry_after_s = retry_after_s
+        self.output_bytes = output_bytes
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether the endpoint may charge for this attempt. A 4xx is not charged; what was not sent neither."""
+        return self.kind in ("unknown", "over_cap") or self.status >= 500 or 200 <= self.status < 300

@@ -245,7 +245,16 @@ class Answer:
     """Why, when the outcome is not "done" and the text does not say it."""
 
 
-Op = Ask | Act
+@dataclass(frozen=True, slots=True)
+class Par:
+    """Strategies that run side by side, on the same budget. Their answers are sent back in the same order. `names` are
+    parts of journal keys (one per branch, unique in the whole strategy, no "/" or ":"); without, they are numbered."""
+
+    branches: tuple[Strategy, ...]
+    names: tuple[str, ...] = ()
+
+
+Op = Ask | Act | Par
 Strategy = Generator[Op, Any, Answer]
 
 
@@ -347,6 +356,11 @@ class Model(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def endpoint(self) -> str:
+        """Where the answers come from, for people: a URL, or the name of a script."""
+        ...
 
     @property
     def learned(self) -> Mapping[str, str]:

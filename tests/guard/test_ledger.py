@@ -38,15 +38,17 @@ def test_the_first_bound_is_the_bytes_of_everything() -> None:
 def test_a_later_bound_adds_bytes_to_what_was_reported() -> None:
     ledger = Ledger(Budget(), Flat())
     reserved(ledger, prefix=5000)
-    ledger.settle("/llm:1", TALK, Usage(1200, 0, 50))
+    ledger.settle("/llm:1", Usage(1200, 0, 50))
+    ledger.bounds.measure(TALK, 5000, 1200)
     assert reserved(ledger, prefix=5400, key="/llm:2").input_tokens == 1200 + 400 + 100 + 16
 
 
 def test_a_folded_conversation_is_bounded_by_its_bytes_again() -> None:
     ledger = Ledger(Budget(), Flat())
     reserved(ledger, prefix=5000)
-    ledger.settle("/llm:1", TALK, Usage(1200, 0, 50))
-    assert ledger.input_bound(("c1", 1), 3000) == 3000
+    ledger.settle("/llm:1", Usage(1200, 0, 50))
+    ledger.bounds.measure(TALK, 5000, 1200)
+    assert ledger.bounds.input_tokens(("c1", 1), 3000, 0) == 3000 + 16
 
 
 def test_the_output_cap_shrinks_to_what_fits() -> None:
@@ -91,27 +93,27 @@ def test_a_refused_attempt_is_released() -> None:
 def test_missing_usage_is_settled_at_the_reservation() -> None:
     ledger = Ledger(Budget(usd=1.0), Flat())
     usd = reserved(ledger).usd
-    assert ledger.settle("/llm:1", TALK, None) == pytest.approx(usd)
+    assert ledger.settle("/llm:1", None) == pytest.approx(usd)
 
 
 def test_usage_above_the_bound_ends_the_guarantee() -> None:
     ledger = Ledger(Budget(usd=1.0), Flat())
     reserved(ledger, cap=300)
-    ledger.settle("/llm:1", TALK, Usage(100, 0, 301))
+    ledger.settle("/llm:1", Usage(100, 0, 301))
     assert not ledger.guaranteed
 
 
 def test_usage_at_the_bound_keeps_it() -> None:
     ledger = Ledger(Budget(usd=1.0), Flat())
     bound = reserved(ledger, cap=300).input_tokens
-    ledger.settle("/llm:1", TALK, Usage(bound, 0, 300))
+    ledger.settle("/llm:1", Usage(bound, 0, 300))
     assert ledger.guaranteed
 
 
 def test_a_wrap_up_fits_where_a_step_does_not() -> None:
     ledger = Ledger(Budget(steps=1, usd=0.2), Flat())
     reserved(ledger)
-    ledger.settle("/llm:1", TALK, Usage(100, 0, 10))
+    ledger.settle("/llm:1", Usage(100, 0, 10))
     assert refused(ledger) == "budget_steps"
     assert isinstance(ledger.reserve("/wrapup:1/llm:1", ("c2", 0), 6000, 0, 400, wrap_up=True), Reservation)
 

@@ -380,7 +380,8 @@ def test_a_redirect_is_not_followed_but_named() -> None:
 def test_a_stream_far_beyond_its_cap_is_stopped() -> None:
     with Endpoint([text("x" * 200_000)]) as endpoint:
         problem = failure(endpoint, stream=True, changes={"max_output_tokens": 300})
-    assert problem.kind == "unknown"
+    assert (problem.kind, problem.may_be_billed) == ("over_cap", True)
+    assert problem.output_bytes > 65_536
     assert "capped at 300 tokens; it was stopped" in problem.message
 
 

@@ -4,12 +4,13 @@ import asyncio
 import hashlib
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from agentrunner.engine.run import Run, Stop
 from agentrunner.errors import ModelError, ScriptError
-from agentrunner.guard.ledger import Exhausted, Reservation, usage_of
+from agentrunner.guard.ledger import WRAP_UP_OUTPUT_TOKENS, Reservation, above, usage_of
 from agentrunner.types import JSON, Ask, Completion, Event, Request, StepError, Thoughts, ToolCall, ToolSpec, Usage
 
 if TYPE_CHECKING:
@@ -49,10 +50,9 @@ async def answer(run: Run, ask: Ask, key: str, branch: str) -> tuple[Completion,
 
 async def _attempt(run: Run, ask: Ask, key: str, branch: str, attempt: int) -> tuple[Completion, int]:
     parts, ledger, wrap_up = run.parts, run.parts.ledger, ask.label == "wrap_up"
-    if not wrap_up:
-        run.check_stop()
-    request, reservation = _reserve(run, ask, key)
-    place: JSON = {"step": None if wrap_up else ledger.steps + 1, "branch": branch or "/", "label": ask.label}
+    form, request, reservation = await _reserve(run, ask, key)
+    step = None if wrap_up else ledger.steps + ledger.steps_in_flight
+    place: JSON = {"step": step, "branch": branch or "/", "label": ask.label}
     run.log.note("request.sent", key, place | _sent(run, ask, request, reservation, attempt))
     await run.log.flush()
     parts.on_phase("asking the model")
@@ -60,47 +60,64 @@ async def _attempt(run: Run, ask: Ask, key: str, branch: str, attempt: int) -> t
     try:
         completion = await _send(run, request)
     except (ModelError, ScriptError, asyncio.CancelledError) as error:
-        run.log.note("request.failed", key, place | _failed(run, key, error, attempt))
+        _note_failure(run, key, place, error, attempt, reservation)
         await run.log.flush()
         raise
-    cost = ledger.settle(key, _conversation(ask), completion.usage, step=not wrap_up)
+    cost = ledger.settle(key, completion.usage, step=not wrap_up)
+    run.settled()
+    if not wrap_up:
+        place["step"] = ledger.steps
     usage = completion.usage or Usage(reservation.input_tokens, 0, reservation.output_tokens)
-    above = usage.input_tokens > reservation.input_tokens or usage.output_tokens > reservation.output_tokens
     data = place | completion_data(completion, usage, plan_changed=_plan_changed(run, branch, completion))
     data |= {"cost_usd": cost, "spent_usd": ledger.spent_usd, "seconds": round(parts.clock() - before, 3)}
-    data |= {"_above_bound": above, "_learned": dict(parts.model.learned)}
+    data |= {"_above_bound": note_violation(run, key, place, usage, reservation), "_learned": dict(parts.model.learned)}
+    # A request that taught something was sent in another form than the one that was measured.
+    data["_measured"] = completion.usage is not None and form == _form(run, ask, parts.model.learned)
+    if data["_measured"]:
+        ledger.bounds.measure((form, ask.conversation.epoch), reservation.prefix_bytes, usage.input_tokens)
     run.log.note("completion.received", key, data)
     return completion, ledger.steps
 
 
-def _reserve(run: Run, ask: Ask, key: str) -> tuple[Request, Reservation]:
+async def _reserve(run: Run, ask: Ask, key: str) -> tuple[str, Request, Reservation]:
+    """A reservation, and the request that it is for. While other branches hold what is missing, it is waited for."""
     parts, wrap_up = run.parts, ask.label == "wrap_up"
-    left = min(MAX_ANSWER_S, run.seconds_left(wrap_up=wrap_up))
-    trailing = "" if wrap_up else budget_line(run)
-    probe = Request(key, ask.label, ask.conversation, "", ask.tools, ask.schema, 0, left)
-    prefix_bytes = parts.model.input_bytes(probe)
-    cap = 400 if wrap_up else parts.max_output_tokens
-    reservation = parts.ledger.reserve(
-        key, _conversation(ask), prefix_bytes, len(trailing.encode()), cap, wrap_up=wrap_up
-    )
-    if isinstance(reservation, Exhausted):
-        raise Stop("incomplete", reservation.reason, reservation.text)
-    request = Request(
-        key, ask.label, ask.conversation, trailing, ask.tools, ask.schema, reservation.output_tokens, left
-    )
-    return request, reservation
+    while True:
+        if not wrap_up:
+            run.check_stop()
+        left = min(MAX_ANSWER_S, run.seconds_left(wrap_up=wrap_up))
+        trailing = "" if wrap_up else budget_line(run)
+        probe = Request(key, ask.label, ask.conversation, "", ask.tools, ask.schema, 0, left)
+        prefix_bytes = parts.model.input_bytes(probe)
+        cap = min(WRAP_UP_OUTPUT_TOKENS, parts.max_output_tokens) if wrap_up else parts.max_output_tokens
+        form = _form(run, ask, parts.model.learned)
+        reservation = parts.ledger.reserve(
+            key, (form, ask.conversation.epoch), prefix_bytes, len(trailing.encode()), cap, wrap_up=wrap_up
+        )
+        if isinstance(reservation, Reservation):
+            request = Request(key, ask.label, ask.conversation, trailing, ask.tools, ask.schema, reservation.cap, left)
+            return form, request, reservation
+        if not reservation.wait:
+            raise Stop("incomplete", reservation.reason, reservation.text)
+        await run.settlement()
 
 
-def _failed(run: Run, key: str, error: BaseException, attempt: int) -> JSON:
-    """What is journalled of an attempt without an answer. One that may have been billed stays booked."""
-    kind, status = "unknown", 0
+def _note_failure(
+    run: Run, key: str, place: JSON, error: BaseException, attempt: int, reservation: Reservation
+) -> None:
+    """Journal an attempt without an answer. One that may have been billed stays booked."""
+    ledger = run.parts.ledger
+    kind, status, billed, came = "unknown", 0, True, 0
     if isinstance(error, ModelError):
-        kind, status = error.kind, error.status
+        kind, status, billed, came = error.kind, error.status, error.may_be_billed, error.output_bytes
     elif isinstance(error, ScriptError):
-        kind = "script"
-    booked = run.parts.ledger.keep(key) if kind == "unknown" else run.parts.ledger.release(key)
-    message = str(error) or "stopped while it was on its way"
-    return {"attempt": attempt, "status": status, "kind": kind, "message": message, "booked_usd": booked}
+        kind, billed = "script", False
+    booked = ledger.keep(key, came) if billed else ledger.release(key)
+    run.settled()
+    data: JSON = {"attempt": attempt, "status": status, "kind": kind, "booked_usd": booked, "_output_tokens": came}
+    run.log.note("request.failed", key, place | data | {"message": str(error) or "stopped while it was on its way"})
+    if came:
+        note_violation(run, key, place, Usage(0, 0, came), reservation)
 
 
 async def _send(run: Run, request: Request) -> Completion:
@@ -117,7 +134,8 @@ def _sent(run: Run, ask: Ask, request: Request, reservation: Reservation, attemp
         "digest": digest(run, ask),
         "reserved_usd": reservation.usd,
         "input_tokens_bound": reservation.input_tokens,
-        "max_output_tokens": reservation.output_tokens,
+        "max_output_tokens": reservation.cap,
+        "_output_tokens_bound": reservation.output_tokens,
         "_prefix_bytes": reservation.prefix_bytes,
         "_conversation": ask.conversation.id,
         "_changes": ask.conversation.drain(),
@@ -162,8 +180,35 @@ def budget_line(run: Run) -> str:
     )
 
 
-def _conversation(ask: Ask) -> tuple[str, int]:
-    return ask.conversation.id, ask.conversation.epoch
+def _form(run: Run, ask: Ask, learned: Mapping[str, str]) -> str:
+    """A name for the conversation in the form in which it is sent: the same words as other JSON, or with other tools,
+    are other tokens."""
+    form = [ask.conversation.id, tools_digest(run, ask), ask.schema is not None, *sorted(learned.items())]
+    return json.dumps(form)
+
+
+def remember(run: Run, ask: Ask, sent: JSON, received: JSON) -> None:
+    """Measure a past answer, so that the next bound of its conversation is as tight as it was."""
+    if received.get("_measured", received["_reported"]):
+        form = (_form(run, ask, received["_learned"]), ask.conversation.epoch)
+        run.parts.ledger.bounds.measure(form, sent["_prefix_bytes"], received["usage"]["input_tokens"])
+
+
+def note_violation(run: Run, key: str, place: JSON, usage: Usage, reservation: Reservation) -> bool:
+    """Journal that more was billed than had been reserved, if it was. The result then says who did that."""
+    if not above(usage, reservation):
+        return False
+    data = place | {
+        "endpoint": run.parts.model.endpoint,
+        "model": run.parts.model.name,
+        "input_tokens": usage.input_tokens,
+        "input_tokens_bound": reservation.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "max_output_tokens": reservation.output_tokens,
+    }
+    run.parts.ledger.violated(data)
+    run.log.note("budget.violated", key, data)
+    return True
 
 
 def _plan_changed(run: Run, branch: str, completion: Completion) -> bool | None:

@@ -3,11 +3,12 @@
 from typing import Any
 
 from agentrunner.engine.acting import run_calls
-from agentrunner.engine.asking import answer, completion_of, tools_digest
+from agentrunner.engine.asking import answer, completion_of, remember, tools_digest
+from agentrunner.engine.branches import side_by_side
 from agentrunner.engine.inbox import drain
 from agentrunner.engine.run import Run, Stop
 from agentrunner.guard.stuck import StuckDetector
-from agentrunner.types import Act, Answer, Ask, Completion, Event, Notice, Step, StepError, Strategy, Verdict
+from agentrunner.types import Act, Answer, Ask, Completion, Event, Notice, Par, Step, StepError, Strategy, Verdict
 
 
 async def drive(run: Run, strategy: Strategy, branch: str = "") -> Answer:
@@ -15,7 +16,7 @@ async def drive(run: Run, strategy: Strategy, branch: str = "") -> Answer:
 
     Raises `Stop`, and whatever the journal raises.
     """
-    asks = acts = 0
+    asks = acts = pars = 0
     detector = StuckDetector(run.parts.guard)
     reply: Any = None
     while True:
@@ -26,6 +27,11 @@ async def drive(run: Run, strategy: Strategy, branch: str = "") -> Answer:
         if isinstance(op, Ask):
             asks += 1
             reply = await _ask(run, op, branch, asks, detector)
+        elif isinstance(op, Par):
+            names = op.names or tuple(f"{pars + n}" for n in range(1, len(op.branches) + 1))
+            pars += len(op.branches)
+            paths = [f"{branch}/{name}" for name in names]
+            reply = await side_by_side(run, [drive(run, *one) for one in zip(op.branches, paths, strict=True)])
         else:
             acts += 1
             reply = await _act(run, op, f"{branch}/act:{acts}", branch)
@@ -67,9 +73,8 @@ def _answered_before(run: Run, ask: Ask, key: str, branch: str) -> Step | None:
     completion = completion_of(received)
     if completion.thoughts and completion.thoughts.plan:
         run.plans[branch] = completion.thoughts.plan
-    if completion.usage and sent:
-        conversation = (ask.conversation.id, ask.conversation.epoch)
-        run.parts.ledger.remember(conversation, sent.data["_prefix_bytes"], completion.usage.input_tokens)
+    if sent:
+        remember(run, ask, sent.data, received.data)
     ask.conversation.drain()
     return Step(key, received.data["step"] or 0, completion)
 

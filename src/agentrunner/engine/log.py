@@ -1,5 +1,6 @@
 """The engine's own view of one session's journal: what is past, what waits to be written, who is told."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -15,6 +16,7 @@ class Log:
         self._listeners = tuple(listeners)
         self._pending: list[tuple[str, str, JSON]] = []
         self._handled: list[int] = []
+        self._writing = asyncio.Lock()
         self._past: dict[str, list[Event]] = defaultdict(list)
         self.seq = past[-1].seq if past else 0
         for event in past:
@@ -45,7 +47,12 @@ class Log:
         return entries
 
     async def flush(self) -> list[Event]:
-        """Write what is pending in one durable commit. Raises `Fenced`, `JournalFull`."""
+        """Write what is pending in one durable commit. Raises `Fenced`, `JournalFull`. When it returns, all that was
+        noted before is written, be it by another branch."""
+        async with self._writing:
+            return await self._write()
+
+    async def _write(self) -> list[Event]:
         if not self._pending:
             return []
         pending, self._pending = self._pending, []

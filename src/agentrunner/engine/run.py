@@ -1,7 +1,7 @@
 """What all parts of the engine share while one attempt at a session runs: the plugs, the clock, the reasons to stop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -110,10 +110,18 @@ class Run:
     """Seconds that this attempt spent waiting for people."""
     granted: int = 0
     """Approvals that a person gave in advance."""
+    retry_waits: float = 0.0
+    """Seconds that the session's attempts spent waiting to try a request again."""
+    ending: Stop | None = None
+    """What ended one branch, and so ends the others after what they are doing."""
     plans: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """The last plan of each branch."""
     tools_digest: str = ""
     """Hash of the session's tools, made at first use."""
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _pausing: int = 0
+    _paused_at: float = 0.0
 
     def worked(self) -> float:
         """Seconds that the session's attempts ran, waiting for people not counted."""
@@ -137,12 +145,27 @@ class Run:
     def check_stop(self) -> None:
         """Raise what asks for an end between two steps."""
         reason = self.parts.control.reason
+        if self.ending is not None:
+            raise self.ending
         if reason:
             raise Stop("cancelled", reason, "stopped on request; everything is saved")
         self.check_time()
 
     async def person(self, kind: str, question: str) -> str | None:
         """Ask whoever is there; the clock stands still meanwhile. Raises `Stop` when an end is asked for instead."""
+        async with self._asking:
+            return await self._ask_person(kind, question)
+
+    def settled(self) -> None:
+        """Wake the branches that wait: a reservation was settled, or the end has come."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def settlement(self) -> None:
+        """Wait until a reservation of another branch is settled, no longer than there is time."""
+        await self._until(self._changed, self.seconds_left())
+
+    async def _ask_person(self, kind: str, question: str) -> str | None:
         before = self.parts.clock()
         self.parts.on_phase("waiting for you")
         asking = asyncio.ensure_future(self.parts.human(kind, question))
@@ -158,9 +181,26 @@ class Run:
         raise Stop("cancelled", self.parts.control.reason, "stopped on request; the question is still open")
 
     async def pause(self, seconds: float) -> None:
-        """Sleep, unless somebody asks for an end first."""
-        waiting: Awaitable[object] = self.parts.control.event.wait()
+        """Sleep before another attempt, unless somebody asks for an end first. Waits of branches that lie over each
+        other count once."""
+        if self._pausing == 0:
+            self._paused_at = self.parts.clock()
+        self._pausing += 1
+        ends = self.parts.clock() + min(seconds, self.seconds_left())
         try:
-            await asyncio.wait_for(waiting, timeout=max(0.0, min(seconds, self.seconds_left())))
-        except TimeoutError:
-            return
+            while not self.parts.control.reason and self.ending is None and (left := ends - self.parts.clock()) > 0:
+                await self._until(self._changed, left)
+        finally:
+            self._pausing -= 1
+            if self._pausing == 0:
+                self.retry_waits += self.parts.clock() - self._paused_at
+
+    async def _until(self, event: asyncio.Event, seconds: float) -> None:
+        """Wait for the event, for somebody to ask for an end, or for the time to pass."""
+        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self.parts.control.event.wait())]
+        try:
+            timeout = None if seconds == float("inf") else max(0.0, seconds)
+            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()

@@ -23,6 +23,10 @@ _ENDS: dict[str, tuple[str, str]] = {
 }
 
 
+MAX_VIOLATIONS = 10
+"""In the result; the journal holds them all, and one is enough to know."""
+
+
 async def run_session(
     session: Session,
     strategy: Callable[[Session], Strategy],
@@ -41,6 +45,7 @@ async def run_session(
     for event in past:
         parts.ledger.recover(event)
     run = Run(session, parts, log, parts.clock(), worked_before=worked_seconds(past), granted=_granted(past))
+    run.retry_waits = _retry_waits(past)
     await _claim(run, opening)
     try:
         end = _end_of(await drive(run, strategy(session)))
@@ -96,6 +101,7 @@ async def _finish(run: Run, journal: Journal, end: Stop) -> Event:
         "steps": ledger.steps,
         "spent_usd": ledger.spent_usd,
         "guaranteed": ledger.guaranteed,
+        "violations": ledger.violations[:MAX_VIOLATIONS],
         "usage": {
             "input_tokens": ledger.usage.input_tokens,
             "cached_tokens": ledger.usage.cached_tokens,
@@ -103,6 +109,7 @@ async def _finish(run: Run, journal: Journal, end: Stop) -> Event:
             "reasoning_tokens": ledger.usage.reasoning_tokens,
         },
         "seconds": round(run.worked(), 3),
+        "working_seconds": round(max(0.0, run.worked() - run.retry_waits), 3),
         "resumable": end.status != "completed",
     }
     run.log.note("session.finished", "", data)
@@ -141,6 +148,12 @@ def worked_seconds(past: Sequence[Event]) -> float:
             total, claimed = float(event.data["seconds"]), ""
         last = event.at
     return total + _seconds_between(claimed, last)
+
+
+def _retry_waits(past: Sequence[Event]) -> float:
+    """How long earlier attempts waited to try requests again, as far as they came to their ends."""
+    ends = [event.data for event in past if event.type == "session.finished"]
+    return float(ends[-1]["seconds"] - ends[-1].get("working_seconds", ends[-1]["seconds"])) if ends else 0.0
 
 
 def artifacts_of(events: Sequence[Event]) -> list[JSON]:

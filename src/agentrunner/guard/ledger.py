@@ -3,19 +3,26 @@
 It does no I/O and reads no clock. Its state can be rebuilt from a session's events, which is what a resume does.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from agentrunner.guard.bounds import Bounds
 from agentrunner.types import JSON, Budget, Event, Usage
 
 MIN_OUTPUT_TOKENS = 256
 """An answer that may be no longer than this is not worth its prompt."""
+ROOMY_OUTPUT_TOKENS = 4_096
+"""Few answers are longer. A branch rather waits for another's reservation to be settled than have less than this."""
 WRAP_UP_INPUT_BYTES = 6_000 + 500
 """The wrap-up's prompt, and what an endpoint's chat template adds to it."""
 WRAP_UP_OUTPUT_TOKENS = 400
-MESSAGE_TOKENS = 16
-"""What chat templates add around one message, at most."""
+WRAP_UP_SHARE = 0.05
+"""Of a limit that is held back for the last words, at most: what is held back is not worked with."""
+ROUNDING = 1e-9
+"""Share of the cost limit that is never spent, far more than sums of floats can be off."""
 
 Reason = Literal["budget_steps", "budget_cost", "budget_tokens", "budget_time"]
 
@@ -32,20 +39,24 @@ class Rates(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What one attempt may use at most. `prefix_bytes` is the size of the conversation that it carries."""
+    """What one attempt may use at most. `cap` is what the endpoint is told; it may be known to bill more than that.
+    `prefix_bytes` is the size of the conversation that the attempt carries."""
 
     input_tokens: int
     output_tokens: int
     usd: float
     prefix_bytes: int
+    cap: int
+    step: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """Nothing may be sent any more."""
+    """Nothing may be sent any more; or, with `wait`, not before another reservation is settled."""
 
     reason: Reason
     text: str
+    wait: bool = False
 
 
 @dataclass(slots=True)
@@ -54,15 +65,25 @@ class Ledger:
 
     budget: Budget
     rates: Rates | None = None
-    guaranteed: bool = True
+    violations: list[JSON] = field(default_factory=list[JSON])
+    """What was billed above its bound, as journalled."""
     steps: int = 0
     spent_usd: float = 0.0
     usage: Usage = field(default_factory=Usage)
     unsettled_tokens: int = 0
     """Reserved by attempts whose outcome will never be known."""
+    bounds: Bounds = field(default_factory=Bounds)
     _open: dict[str, Reservation] = field(default_factory=dict[str, Reservation])
-    _measured: dict[str, tuple[int, int, int]] = field(default_factory=dict[str, tuple[int, int, int]])
-    """By conversation: (epoch, prefix bytes, prompt tokens reported for them)."""
+    _above_bound: bool = False
+
+    @property
+    def guaranteed(self) -> bool:
+        """Whether everything that was billed stayed within what had been reserved for it."""
+        return not self.violations and not self._above_bound
+
+    @property
+    def steps_in_flight(self) -> int:
+        return sum(one.step for one in self._open.values())
 
     def reserve(
         self,
@@ -74,54 +95,33 @@ class Ledger:
         wrap_up: bool = False,
     ) -> Reservation | Exhausted:
         """Book the worst case of one attempt, with the output cap shrunk to what fits, or say what is used up."""
-        budget = self.budget
-        if not wrap_up and budget.steps is not None and self.steps >= budget.steps:
-            return Exhausted(
-                "budget_steps", f"the limit of {budget.steps} step{'' if budget.steps == 1 else 's'} is used up"
-            )
-        bound = self.input_bound(conversation, prefix_bytes) + trailing_bytes + MESSAGE_TOKENS
+        limit = self.budget.steps
+        if not wrap_up and limit is not None and self.steps + self.steps_in_flight >= limit:
+            text = f"the limit of {limit} step{'' if limit == 1 else 's'} is used up"
+            return Exhausted("budget_steps", text, wait=self.steps < limit)
+        bound = self.bounds.input_tokens(conversation, prefix_bytes, trailing_bytes)
         in_rate, out_rate = self._worst_rates(bound)
-        if budget.tokens is not None:
-            room = budget.tokens - self.tokens_booked() - bound - (0 if wrap_up else self._wrap_up_tokens())
-            if room < min(MIN_OUTPUT_TOKENS, cap):
-                return Exhausted(
-                    "budget_tokens", f"the next request does not fit into what is left of {budget.tokens:,} tokens"
-                )
-            cap = min(cap, room)
-        if budget.usd is not None:
-            left = budget.usd - self.usd_booked() - bound * in_rate - (0 if wrap_up else self._wrap_up_usd())
-            room = int(left / out_rate) if out_rate else (cap if left >= 0 and budget.usd > 0 else 0)
-            if room < min(MIN_OUTPUT_TOKENS, cap):
-                return Exhausted("budget_cost", f"the next request does not fit into what is left of ${budget.usd:g}")
-            cap = min(cap, room)
-        reservation = Reservation(bound, cap, bound * in_rate + cap * out_rate, prefix_bytes)
+        fits = cap
+        for reason, room, text in self._rooms(bound, in_rate, out_rate, wrap_up):
+            fits = min(fits, self.bounds.cap_within(room)) if room is not None else fits
+            if fits < min(MIN_OUTPUT_TOKENS, cap):
+                return Exhausted(reason, text, wait=bool(self._open))
+            if fits < min(ROOMY_OUTPUT_TOKENS, cap) and self._open:
+                return Exhausted(reason, text, wait=True)
+        billed = self.bounds.billed_output(fits)
+        reservation = Reservation(bound, billed, bound * in_rate + billed * out_rate, prefix_bytes, fits, not wrap_up)
         self._open[key] = reservation
         return reservation
 
-    def input_bound(self, conversation: tuple[str, int], prefix_bytes: int) -> int:
-        """Upper bound of the prompt's tokens: what was reported for the same prefix, plus the bytes appended since.
-
-        A byte-level tokenizer never makes more tokens than bytes.
-        """
-        name, epoch = conversation
-        known = self._measured.get(name)
-        if known is None or known[0] != epoch or known[1] > prefix_bytes:
-            return prefix_bytes
-        return min(prefix_bytes, known[2] + prefix_bytes - known[1])
-
-    def settle(self, key: str, conversation: tuple[str, int], usage: Usage | None, *, step: bool = True) -> float:
+    def settle(self, key: str, usage: Usage | None, *, step: bool = True) -> float:
         """Close a reservation with what was used (None: all of it). Returns its cost in US dollars."""
         reservation = self._open.pop(key)
-        measured = usage is not None
         if usage is None:
             usage = Usage(reservation.input_tokens, 0, reservation.output_tokens)
             cost = reservation.usd
         else:
             cost = self.rates.cost(usage) if self.rates else 0.0
-        if usage.input_tokens > reservation.input_tokens or usage.output_tokens > reservation.output_tokens:
-            self.guaranteed = False
-        if measured:
-            self._measured[conversation[0]] = (conversation[1], reservation.prefix_bytes, usage.input_tokens)
+            self._above_bound = self._above_bound or above(usage, reservation)
         self.spent_usd += cost
         self.usage += usage
         self.steps += step
@@ -131,12 +131,22 @@ class Ledger:
         """Close the reservation of an attempt that was not billed."""
         self._open.pop(key, None)
 
-    def keep(self, key: str) -> float:
-        """Close the reservation of an attempt that may have been billed: it stays booked for ever."""
-        reservation = self._open.pop(key)
-        self.spent_usd += reservation.usd
-        self.unsettled_tokens += reservation.input_tokens + reservation.output_tokens
-        return reservation.usd
+    def keep(self, key: str, output_tokens: int = 0) -> float:
+        """Close the reservation of an attempt that may have been billed: it stays booked for ever. `output_tokens`:
+        what came of it before it was ended, when that is more than was reserved."""
+        reservation = self._open[key]
+        _, out_rate = self._worst_rates(reservation.input_tokens)
+        more = max(0, output_tokens - reservation.output_tokens)
+        return self._book(key, reservation.usd + more * out_rate, more)
+
+    def violated(self, violation: JSON) -> None:
+        """Take in that something was billed above its bound: {input_tokens, input_tokens_bound, output_tokens,
+        max_output_tokens}. All later bounds are wider."""
+        self.violations.append(violation)
+        self.bounds.widen(
+            violation["input_tokens"] / max(1, violation["input_tokens_bound"]),
+            violation["output_tokens"] / max(1, violation["max_output_tokens"]),
+        )
 
     def raise_by(self, more: Mapping[str, float | int | None]) -> None:
         """Add to limits: steps, usd, tokens, seconds. A limit that is none stays none."""
@@ -153,20 +163,25 @@ class Ledger:
         data = event.data
         match event.type:
             case "request.sent":
+                cap = data["max_output_tokens"]
+                billed = data.get("_output_tokens_bound", cap)
                 self._open[event.key] = Reservation(
-                    data["input_tokens_bound"], data["max_output_tokens"], data["reserved_usd"], data["_prefix_bytes"]
+                    data["input_tokens_bound"], billed, data["reserved_usd"], data["_prefix_bytes"], cap
                 )
             case "completion.received":
                 self._open.pop(event.key, None)
                 self.spent_usd += data["cost_usd"]
                 self.usage += usage_of(data["usage"])
                 self.steps += data["step"] is not None
-                self.guaranteed = self.guaranteed and not data["_above_bound"]
+                self._above_bound = self._above_bound or data["_above_bound"]
             case "request.failed" if event.key in self._open:
                 if data["booked_usd"] is None:
                     self.release(event.key)
                 else:
-                    self.keep(event.key)
+                    more = max(0, data.get("_output_tokens", 0) - self._open[event.key].output_tokens)
+                    self._book(event.key, data["booked_usd"], more)
+            case "budget.violated":
+                self.violated(data)
             case "session.claimed":
                 for key in list(self._open):
                     self.keep(key)
@@ -175,10 +190,6 @@ class Ledger:
             case _:
                 pass
 
-    def remember(self, conversation: tuple[str, int], prefix_bytes: int, input_tokens: int) -> None:
-        """A past answer's measured prompt, so that the next bound of its conversation is as tight as it was."""
-        self._measured[conversation[0]] = (conversation[1], prefix_bytes, input_tokens)
-
     def usd_booked(self) -> float:
         return self.spent_usd + sum(r.usd for r in self._open.values())
 
@@ -186,20 +197,41 @@ class Ledger:
         reserved = sum(r.input_tokens + r.output_tokens for r in self._open.values())
         return self.usage.input_tokens + self.usage.output_tokens + self.unsettled_tokens + reserved
 
+    def _book(self, key: str, usd: float, more_tokens: int) -> float:
+        reservation = self._open.pop(key)
+        self.spent_usd += usd
+        self.unsettled_tokens += reservation.input_tokens + reservation.output_tokens + more_tokens
+        return usd
+
+    def _rooms(
+        self, bound: int, in_rate: float, out_rate: float, wrap_up: bool
+    ) -> list[tuple[Reason, int | None, str]]:
+        """What is left for the answer under each limit, in tokens; None where it does not matter."""
+        budget, rooms = self.budget, list[tuple[Reason, int | None, str]]()
+        if budget.tokens is not None:
+            kept = WRAP_UP_INPUT_BYTES + WRAP_UP_OUTPUT_TOKENS
+            kept = 0 if wrap_up else min(kept, int(budget.tokens * WRAP_UP_SHARE))
+            text = f"the next request does not fit into what is left of {budget.tokens:,} tokens"
+            rooms.append(("budget_tokens", budget.tokens - self.tokens_booked() - bound - kept, text))
+        if budget.usd is not None:
+            wrap_in, wrap_out = self._worst_rates(WRAP_UP_INPUT_BYTES)
+            need = WRAP_UP_INPUT_BYTES * wrap_in + WRAP_UP_OUTPUT_TOKENS * wrap_out
+            kept_usd = 0.0 if wrap_up else min(need, budget.usd * WRAP_UP_SHARE)
+            left = budget.usd * (1 - ROUNDING) - self.usd_booked() - bound * in_rate - kept_usd
+            text = f"the next request does not fit into what is left of ${budget.usd:g}"
+            free = None if left >= 0 and budget.usd > 0 else 0
+            rooms.append(("budget_cost", int(left / out_rate) if out_rate else free, text))
+        return rooms
+
     def _worst_rates(self, input_tokens: int) -> tuple[float, float]:
         """US dollars per token of input and of output."""
         in_rate, out_rate = self.rates.worst(input_tokens) if self.rates else (0.0, 0.0)
         return in_rate / 1e6, out_rate / 1e6
 
-    def _wrap_up_tokens(self) -> int:
-        """Held back for the last words, unless that is more than a quarter of the whole."""
-        need = WRAP_UP_INPUT_BYTES + WRAP_UP_OUTPUT_TOKENS
-        return need if self.budget.tokens is None or need * 4 <= self.budget.tokens else 0
 
-    def _wrap_up_usd(self) -> float:
-        in_rate, out_rate = self._worst_rates(WRAP_UP_INPUT_BYTES)
-        need = WRAP_UP_INPUT_BYTES * in_rate + WRAP_UP_OUTPUT_TOKENS * out_rate
-        return need if self.budget.usd is None or need * 4 <= self.budget.usd else 0.0
+def above(usage: Usage, reservation: Reservation) -> bool:
+    """Whether more was billed than had been reserved."""
+    return usage.input_tokens > reservation.input_tokens or usage.output_tokens > reservation.output_tokens
 
 
 def usage_of(data: JSON) -> Usage:

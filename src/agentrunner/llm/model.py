@@ -1,7 +1,7 @@
 """A model behind an HTTP endpoint, in whichever dialect: sends one request, learns from refusals, reads the answer.
 
 Chat Completions and Responses differ in a `Dialect`; everything else is here. No retries: one call is one attempt,
-though a form that the endpoint refuses (which is not billed) is replaced by another at once.
+though a form that the endpoint refuses with a 4xx (which is not billed) is replaced by another at once.
 """
 
 from __future__ import annotations
@@ -77,6 +77,11 @@ class EndpointModel:
         return self._name
 
     @property
+    def endpoint(self) -> str:
+        """Where it is, for people."""
+        return self._connection.target.base_url
+
+    @property
     def learned(self) -> Learned:
         """What this endpoint turned out to want; give it to the next model of the same session."""
         return dict(self._learned)
@@ -98,12 +103,14 @@ class EndpointModel:
             try:
                 return await self._attempt(request, shape, deadline, on_delta)
             except ModelError as error:
-                if self._shape(request, cap) != shape:
+                if self._shape(request, cap) != shape and not error.may_be_billed:
                     continue  # Another branch was refused for the same thing meanwhile, and has learned it.
                 sent = shape.sent | ({"protocol": "auto"} if len(self._possible()) > 1 and request.tools else {})
                 if new := lesson(error, sent, self._learned):
                     self._learned |= new
-                elif smaller := room(error, shape.cap):
+                    if error.may_be_billed:  # The other form is another attempt, with a reservation of its own.
+                        raise ModelError(error.message, "unknown", error.status, retry_after_s=0.0) from error
+                elif (smaller := room(error, shape.cap)) and not error.may_be_billed:
                     cap = smaller
                 else:
                     raise
@@ -144,7 +151,8 @@ class EndpointModel:
                     on_text(visible)
                 if assembly.said_bytes > BYTES_PER_TOKEN * cap + SLACK_BYTES:
                     said = f"{assembly.said_bytes} bytes though its answer was capped at {cap} tokens"
-                    raise ModelError(f"the endpoint streamed {said}; it was stopped", "unknown")
+                    text = f"the endpoint streamed {said}; it was stopped"
+                    raise ModelError(text, "over_cap", output_bytes=assembly.said_bytes)
             if done:
                 await _drain(events)
         if not done and not assembly.finished:

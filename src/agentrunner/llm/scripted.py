@@ -41,6 +41,11 @@ class ScriptedModel:
         return "scripted"
 
     @property
+    def endpoint(self) -> str:
+        """What answers, for people."""
+        return self._source
+
+    @property
     def learned(self) -> Mapping[str, str]:
         return {}
 
