@@ -17,13 +17,21 @@ prompt say nothing about the ratio of a longer one."""
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """What an endpoint reported for a conversation. `worst` is the highest ratio of tokens to bytes among its reports,
-    as (tokens, bytes beyond the fixed ones): the same words may be counted differently when servers share the work."""
+    """What an endpoint reported for a conversation: the last report, and of all the one with the highest ratio of
+    tokens to bytes. The same words may be counted differently when several servers share the work."""
 
     epoch: int
     prefix_bytes: int
     tokens: int
-    worst: tuple[int, int]
+    worst_bytes: int
+    worst_tokens: int
+
+    def of(self, prefix_bytes: int) -> int:
+        """The most that a longer prefix can be counted as, at the last ratio or at the worst."""
+        more = prefix_bytes - self.prefix_bytes
+        since_worst = self.prefix_bytes - self.worst_bytes
+        in_proportion = -(-self.worst_tokens * _variable(self.prefix_bytes) // _variable(self.worst_bytes))
+        return max(self.tokens, min(in_proportion, self.worst_tokens + since_worst)) + more
 
 
 @dataclass(slots=True)
@@ -51,14 +59,11 @@ class Bounds:
         """Take in what was reported for a request that carried this much of its conversation."""
         name, epoch = conversation
         known = self._measured.get(name)
-        worst = (tokens, max(1, prefix_bytes - FIXED_BYTES))
-        if known is not None and known.worst[0] * worst[1] > worst[0] * known.worst[1]:
-            worst = known.worst
-        self._measured[name] = _Measured(epoch, prefix_bytes, tokens, worst)
-
-    def forget(self, conversation: tuple[str, int]) -> None:
-        """Its requests have another form from now on: what was measured says nothing about them."""
-        self._measured.pop(conversation[0], None)
+        worst = (prefix_bytes, tokens)
+        if known is not None and known.epoch == epoch and known.prefix_bytes <= prefix_bytes:
+            before = known.worst_tokens * _variable(prefix_bytes)
+            worst = (known.worst_bytes, known.worst_tokens) if before > tokens * _variable(known.worst_bytes) else worst
+        self._measured[name] = _Measured(epoch, prefix_bytes, tokens, *worst)
 
     def widen(self, input_ratio: float, output_ratio: float) -> None:
         """Something was billed above its bound, by these factors (1 or less: not)."""
@@ -70,6 +75,8 @@ class Bounds:
         known = self._measured.get(name)
         if known is None or known.epoch != epoch or known.prefix_bytes > prefix_bytes:
             return prefix_bytes
-        tokens, of_bytes = known.worst
-        at_worst = -(-tokens * (known.prefix_bytes - FIXED_BYTES) // of_bytes)
-        return min(prefix_bytes, max(known.tokens, at_worst) + prefix_bytes - known.prefix_bytes)
+        return min(prefix_bytes, known.of(prefix_bytes))
+
+
+def _variable(prefix_bytes: int) -> int:
+    return max(1, prefix_bytes - FIXED_BYTES)

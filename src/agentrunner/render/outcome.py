@@ -83,11 +83,16 @@ def numbers_text(data: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
     spent, limit = money(float(data.get("spent_usd") or 0.0)), budget.get("usd")
     cost = spent if limit is None else f"{spent} of {money(limit)}"
     if data.get("guaranteed") is False:
-        cost += " (not guaranteed)"
+        endpoint = next((mapping(one).get("endpoint") for one in listing(data.get("violations"))), None)
+        why = f": {one_line(endpoint, 80)} charged more than it may" if endpoint else ""
+        cost += f" (not guaranteed{why})"
     tokens = int(usage.get("input_tokens") or 0) + int(usage.get("output_tokens") or 0)
     steps = int(data.get("steps") or 0)
     plural = "step" if steps == 1 else "steps"
-    return f"{cost} · {tokens_text(tokens)} · {steps} {plural} · {duration(float(data.get('seconds') or 0.0))}"
+    seconds = float(data.get("seconds") or 0.0)
+    working = float(data.get("working_seconds", seconds))
+    took = duration(seconds) + (f" ({duration(working)} without waits)" if seconds - working >= 1 else "")
+    return f"{cost} · {tokens_text(tokens)} · {steps} {plural} · {took}"
 
 
 class ArtifactLine(NamedTuple):
@@ -118,6 +123,20 @@ def failure_text(data: Mapping[str, Any]) -> str:
     return f"{what}{f' ({message})' if message else ''}{then}"
 
 
+def violation_text(data: Mapping[str, Any]) -> str:
+    """For example "http://host/v1 charged 1,500 tokens of output where at most 500 were possible"."""
+    over: list[str] = []
+    for kind, name, bound in (
+        ("input", "input_tokens", "input_tokens_bound"),
+        ("output", "output_tokens", "max_output_tokens"),
+    ):
+        used, most = int(data.get(name) or 0), int(data.get(bound) or 0)
+        if used > most:
+            over.append(f"{used:,} tokens of {kind} where at most {most:,} were possible")
+    endpoint = one_line(data.get("endpoint") or "the endpoint", 80)
+    return f"{endpoint} charged {' and '.join(over)}; the limits are no longer guaranteed"
+
+
 def raised_text(data: Mapping[str, Any]) -> str:
     """What was added to each limit: "20 steps, $0.50"."""
     words: dict[str, Callable[[float], str]] = {
@@ -134,6 +153,8 @@ def note_text(kind: str, data: Mapping[str, Any]) -> str:
     match kind:
         case "request.failed":
             return failure_text(data)
+        case "budget.violated":
+            return violation_text(data)
         case "conversation.compacted":
             stubbed, summarised = int(data.get("stubbed") or 0), int(data.get("summarised") or 0)
             return f"context compacted: {stubbed} results shortened, {summarised} messages summarised"
