@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.support.endpoint import Answer, Endpoint, call, error, text
 from tests.support.program import Agent
 
@@ -46,3 +48,24 @@ def test_a_limit_reached_is_raised_and_gone_on_with(agent: Agent) -> None:
         more = agent("resume", "--last", "--add-cost", "1", "--json")
     assert (more.code, more.finished["answer"]) == (0, "hello")
     assert more.finished["spent_usd"] > first.finished["spent_usd"]
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        ({}, ()),
+        ({"tools": False}, ()),
+        ({"cap_field": "max_completion_tokens"}, ("--stream",)),
+        ({"stream_options": False}, ("--stream",)),
+    ],
+    ids=str,
+)
+def test_an_endpoint_with_ways_of_its_own_that_charges_each_byte_stays_within_the_bounds(
+    agent: Agent, options: dict[str, Any], arguments: tuple[str, ...]
+) -> None:
+    notes = [call("write_file", {"text": "é" * 200}, path=f"{n}.md", content='"\n' * 60 * n) for n in range(8)]
+    with Endpoint([*notes, call("finish", answer="hello")], usage="bound", **options) as endpoint:
+        done = run(agent, endpoint, "--json", "--max-cost", "20", "--max-output-tokens", "900", *arguments)
+        billed = endpoint.bill.input_tokens * 1 + endpoint.bill.output_tokens * 10
+    assert (done.code, done.finished["guaranteed"]) == (0, True)
+    assert billed / 1e6 <= done.finished["spent_usd"] * (1 + 1e-9)

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from agentrunner.errors import ModelError
 from agentrunner.llm.failures import from_answer
 from agentrunner.llm.lessons import lesson, room
+from tests.llm.parts import ask, model, request
+from tests.support.endpoint import Endpoint, error, text
 
 SENT = {"cap": "max_tokens", "stream": "options", "schema": "schema", "protocol": "auto"}
 
@@ -78,3 +81,15 @@ def test_a_prompt_that_leaves_no_room_is_an_overflow() -> None:
     said = "This model's maximum context length is 8192 tokens and your request has 8000 input tokens"
     assert room(from_answer(400, {}, said), 1000) is None
     assert room(from_answer(400, {}, said.replace("8000", "7500")), 1000) == 8192 - 7500 - 32
+
+
+def test_another_form_after_a_5xx_is_another_attempt() -> None:
+    # A 5xx may have been billed: what is learned from it is used with the next reservation.
+    refusal = error(500, "tools param requires --jinja flag")
+    with Endpoint([refusal, text("hello")]) as endpoint:
+        made = model(endpoint.base_url)
+        with pytest.raises(ModelError) as raised:
+            ask(made, request())
+        assert (raised.value.kind, raised.value.may_be_billed, raised.value.retry_after_s) == ("unknown", True, 0.0)
+        assert made.learned == {"protocol": "json"}
+        assert len(endpoint.requests) == 1
