@@ -70,7 +70,9 @@ class Adversary:
     """Tokens per byte. Only after a report with this ratio the same conversation is ever reported with a lower one."""
     limit: Fraction = Fraction(0)
     """In dollars, as it stands at the moment."""
+    token_limit: int | None = None
     billed: int = 0
+    tokens: int = 0
     requests: int = 0
     reported: bool = False
     excess: list[str] = field(default_factory=list[str])
@@ -89,6 +91,9 @@ class Adversary:
         self.reported = self.reported or (turn.fate == "answer" and "tools" in data)
         if turn.fate not in ("429", "400"):
             self.billed += self.tariff.charge(given, cached, said)
+            self.tokens += given + said
+            if self.token_limit is not None and self.tokens > self.token_limit:
+                self.excess.append(f"request {self.requests}: {self.tokens} of {self.token_limit} tokens")
             if Fraction(self.billed, 10**12) > self.limit:
                 self.excess.append(f"request {self.requests}: {self.billed / 1e12:.12f} of {float(self.limit):.12f}")
         if self.on_request is not None:

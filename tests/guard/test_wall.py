@@ -112,18 +112,24 @@ def cases(draw: st.DrawFn) -> Case:
         stream=draw(st.booleans()),
         branches=0 if alone else draw(st.sampled_from([0, 2, 5])),
         rounds=draw(st.integers(1, 30)),
-        crashes=() if alone else tuple(draw(st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=3))),
+        crashes=() if alone else tuple(draw(st.lists(st.tuples(st.integers(1, 16), st.booleans()), max_size=3))),
         cancels=() if alone else tuple(draw(st.lists(st.integers(1, 9), max_size=2))),
         raises=tuple(draw(st.lists(st.fractions(0, 1, max_denominator=4), max_size=1))),
         retries=draw(st.integers(0, 3)),
+        tokens=draw(st.one_of(st.none(), st.none(), st.integers(0, 100_000))),
+        steps=draw(st.one_of(st.none(), st.none(), st.integers(0, 20))),
     )
 
 
 def settle_accounts(case: Case, run: Run) -> None:
-    """The endpoint's bill is within the limit at every moment, and a cost stop comes only when most of it is used."""
+    """The endpoint's bill is within the limit at every moment and never above what we say was spent; and a cost stop
+    comes only when most of the limit is used."""
     assert not run.adversary.excess, run.adversary.excess
     ends = [event.data for event in run.events if event.type == "session.finished"]
     assert all(end["guaranteed"] for end in ends), ends
+    if run.events[-1].type == "session.finished":
+        assert ends[-1]["spent_usd"] >= run.adversary.billed / 1e12 * (1 - 1e-9)
+    assert case.steps is None or sum(answered(event) for event in run.events) <= case.steps
     first = next((event for event in run.events if event.type == "request.sent" and event.data["step"]), None)
     if first is None or not ends or ends[-1]["reason"] != "budget_cost":
         return
@@ -131,6 +137,11 @@ def settle_accounts(case: Case, run: Run) -> None:
     assert known <= run.adversary.billed / 1e12 * (1 + 1e-9)
     if float(run.limit) > 3 * first.data["reserved_usd"]:
         assert known + booked >= 0.6 * float(run.limit)
+
+
+def answered(event: Event) -> bool:
+    """Whether it is a step: an answer that is not the last words."""
+    return event.type == "completion.received" and event.data["step"] is not None
 
 
 def worked_with(events: list[Event]) -> tuple[float, float]:

@@ -149,3 +149,15 @@ def test_a_limit_that_did_not_hold_is_still_said_after_a_resume(stage: Stage) ->
     assert len(of_type(run, "session.claimed")) == 2
     assert end_of(run)["guaranteed"] is False
     assert of_type(run, "request.sent")[-1].data["_output_tokens_bound"] > 1400
+
+
+@pytest.mark.parametrize("multiple", [Fraction(31, 10), Fraction(8), Fraction(20)], ids=str)
+@pytest.mark.parametrize("cap", [300, 16_384])
+def test_most_of_a_limit_is_used_where_four_bytes_are_a_token(stage: Stage, multiple: Fraction, cap: int) -> None:
+    usual = replace(AT_BOUND, ratio=Fraction(1, 4))
+    case = plain(usual, Turn(said=Fraction(1, 8)), limit=multiple, cap=cap, finding="f" * 300, rounds=2_000)
+    run = stage.play(case)
+    settle_accounts(case, run)
+    assert end_of(run)["reason"] == "budget_cost"
+    # More than the three fifths that are promised.
+    assert sum(worked_with(run.events)) >= 0.7 * float(run.limit)

@@ -63,6 +63,8 @@ class Case:
     cancels: tuple[int, ...] = ()
     raises: tuple[Fraction, ...] = ()
     retries: int = 2
+    tokens: int | None = None
+    steps: int | None = None
 
 
 class Died(BaseException):
@@ -160,7 +162,8 @@ class Scene:
             f"wall-{next(numbers)}", case.goal, model="m", tools=(LOOK,), prompts=PROMPTS, template=fill_in
         )
         limit = float(case.limit) * (self._first_bound(case, session) if case.multiple else 1.0)
-        session = replace(session, budget=Budget(steps=None, usd=limit, seconds=None))
+        session = replace(session, budget=Budget(case.steps, limit, case.tokens, None))
+        adversary.token_limit = case.tokens
         adversary.limit = Fraction(limit)
         opening: list[tuple[str, str, JSON]] = [("session.created", "", {"goal": case.goal})]
         raises = list(case.raises)
