@@ -96,6 +96,7 @@ def tariffs(draw: st.DrawFn) -> Tariff:
 def cases(draw: st.DrawFn) -> Case:
     ratio = draw(st.one_of(st.just(Fraction(1)), st.fractions(Fraction(1, 8), 1, max_denominator=8)))
     alone = draw(st.booleans())
+    also = draw(st.sampled_from(["", "", "", "", "", "", "tokens", "steps"]))
     plan = draw(st.lists(turns(), min_size=1, max_size=6))
     if alone:  # One conversation, no report of which is lost: then it may be counted now so, now so.
         plan = [replace(turn, ratio=draw(st.fractions(Fraction(1, 10), 1, max_denominator=10))) for turn in plan]
@@ -116,8 +117,8 @@ def cases(draw: st.DrawFn) -> Case:
         cancels=() if alone else tuple(draw(st.lists(st.integers(1, 9), max_size=2))),
         raises=tuple(draw(st.lists(st.fractions(0, 1, max_denominator=4), max_size=1))),
         retries=draw(st.integers(0, 3)),
-        tokens=draw(st.one_of(st.none(), st.none(), st.integers(0, 100_000))),
-        steps=draw(st.one_of(st.none(), st.none(), st.integers(0, 20))),
+        tokens=draw(st.integers(0, 100_000)) if also == "tokens" else None,
+        steps=draw(st.integers(0, 20)) if also == "steps" else None,
     )
 
 
