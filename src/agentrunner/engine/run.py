@@ -1,7 +1,7 @@
 """What all parts of the engine share while one attempt at a session runs: the plugs, the clock, the reasons to stop."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
