@@ -55,7 +55,7 @@ def replay(
 
 
 def _one(
-    name: str, steps: "list[Mapping[str, Any]]", limits: "Limits", counts: dict[str, int], *, as_json: bool
+    name: str | int, steps: "list[Mapping[str, Any]]", limits: "Limits", counts: dict[str, int], *, as_json: bool
 ) -> None:
     from agentrunner.guard.traces import replay as verdicts_on
 

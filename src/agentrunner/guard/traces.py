@@ -13,7 +13,7 @@ from agentrunner.types import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    id: str
+    id: str | int
     steps: list[Mapping[str, Any]]
 
 
@@ -52,8 +52,8 @@ def _trajectory(found: object) -> Trajectory:
     if not isinstance(found, dict):
         raise ValueError("expected an object")
     data = cast(dict[str, Any], found)
-    if not isinstance(data.get("id"), str):
-        raise ValueError(f"'id' must be text, not {data.get('id')!r:.40}")
+    if not isinstance(data.get("id"), str | int):
+        raise ValueError(f"'id' must be text or a number, not {data.get('id')!r:.40}")
     if not isinstance(data.get("steps"), list):
         raise ValueError("'steps' must be a list")
     for number, step in enumerate(data["steps"]):
@@ -83,10 +83,7 @@ def _check_step(number: int, step: object) -> None:
         if key in wanted and key not in data:
             raise ValueError(f"step {number} has no {key!r}")
         if data.get(key) is not None and not isinstance(data[key], types):
-            kinds = " or ".join(
-                {"str": "text", "dict": "an object", "int": "a number", "bool": "true or false"}[t.__name__]
-                for t in types
-            )
+            kinds = " or ".join(_WORDS[each] for each in types)
             raise ValueError(f"step {number}: {key!r} must be {kinds}, not {data[key]!r:.40}")
         if key in wanted and data[key] is None:
             raise ValueError(f"step {number}: {key!r} is null")
