@@ -45,7 +45,7 @@ def test_lines_without_a_trajectory_are_named_and_the_others_are_replayed(agent:
         b"not json",
         b"\xff\xfe",
         b"[1]",
-        b'{"id": 3, "steps": []}',
+        b'{"id": [3], "steps": []}',
         b'{"id": "x"}',
         b'{"id": "x", "steps": [7]}',
         b'{"id": "x", "steps": [{"tool": "a", "args": "b"}]}',
