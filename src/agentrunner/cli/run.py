@@ -140,16 +140,20 @@ async def _with_signals(job: Job, settings: "Settings", outlet: Outlet, control:
     outlet.listeners.append(seen.append)
     task = asyncio.ensure_future(job(settings, outlet, control))
 
+    def end_now() -> None:
+        if not (seen and seen[-1].type == "session.finished"):  # what is left then is putting things away
+            task.cancel()
+
     def interrupt() -> None:
         if control.reason:
-            task.cancel()
+            end_now()
             return
         control.stop("interrupted")
         outlet.remark("finishing this step; Ctrl-C again stops at once")
 
     def terminate() -> None:
         control.stop("cancelled")
-        task.cancel()
+        end_now()
 
     with contextlib.suppress(NotImplementedError):
         loop.add_signal_handler(signal.SIGINT, interrupt)
