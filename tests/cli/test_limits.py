@@ -63,7 +63,10 @@ def test_a_limit_reached_is_raised_and_gone_on_with(agent: Agent) -> None:
 def test_an_endpoint_with_ways_of_its_own_that_charges_each_byte_stays_within_the_bounds(
     agent: Agent, options: dict[str, Any], arguments: tuple[str, ...]
 ) -> None:
-    notes = [call("write_file", {"text": " ".join(f"é{word}" for word in range(60))}, path=f"{n}.md", content='"\n' * 60 * n) for n in range(8)]
+    notes = [
+        call("write_file", {"text": " ".join(f"é{word}" for word in range(60))}, path=f"{n}.md", content='"\n' * 60 * n)
+        for n in range(8)
+    ]
     with Endpoint([*notes, call("finish", answer="hello")], usage="bound", **options) as endpoint:
         done = run(agent, endpoint, "--json", "--max-cost", "20", "--max-output-tokens", "900", *arguments)
         billed = endpoint.bill.input_tokens * 1 + endpoint.bill.output_tokens * 10

@@ -60,16 +60,17 @@ def run(
     elif box.level != "FULL":
         print(f"agent: the sandbox is {box.level}: {'; '.join(box.lacks)}", file=sys.stderr)
     quarantine = Quarantine(place)
-    ran = asyncio.run(_run(command, box))
-    moved = quarantine.sweep()
+    try:
+        ran = asyncio.run(_run(command, box))
+    finally:  # also when it was stopped from outside
+        for before, now in quarantine.sweep():
+            print(f"agent: moved {before!r} to {now!r}: other programs would execute it", file=sys.stderr)
     for stream, text in ((sys.stdout, ran.stdout), (sys.stderr, ran.stderr)):
         write_text(stream, clean(text) if stream.isatty() else text)  # a terminal would obey what a file only keeps
     if ran.cut_bytes:
         print(f"agent: {ran.cut_bytes:,} bytes of output were cut", file=sys.stderr)
     if ran.stopped:
         print(f"agent: the command was stopped: {ran.stopped}", file=sys.stderr)
-    for before, now in moved:
-        print(f"agent: moved {before!r} to {now!r}: other programs would execute it", file=sys.stderr)
     return ran.exit_code
 
 

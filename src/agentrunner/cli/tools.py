@@ -88,6 +88,7 @@ async def _call(name: str, arguments: dict[str, Any], workspace: Path, outputs: 
         await toolbox.aclose()
         if sandbox is not None:
             await sandbox.aclose()
+            toolbox.look_over()
 
 
 def _toolbox(outputs: Path, workspace: Path | None) -> "tuple[LocalToolbox, Sandbox | None]":

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Literal
 from agentrunner.errors import SandboxError
 
 from .interpreter import Interpreter
-from .launch import Child, Launcher, Wall, launch
+from .launch import PROCESSES, Child, Launcher, Wall, launch
 from .network import VARIABLES, Network, Request
 from .plan import check_workspace, extra_packages
 from .proxy import serve
 from .running import to_end, until_dead
+from .still import held_still, wait_until_built
 from .values import Limits, Ran
 from .walls import Level, build, lacking, offers, remedy, try_out
 from .watch import Watch
@@ -38,6 +40,7 @@ class Sandbox:
         self._wall = wall
         self._watch = Watch(self.workspace, wall.limits)
         self._children: set[Child] = set()
+        self._building = threading.Lock()
         self._interpreters: list[Interpreter] = []
         self._network = network
         self._proxies: dict[Child, asyncio.Task[None]] = {}
@@ -102,7 +105,7 @@ class Sandbox:
             raise SandboxError("the sandbox is closed")
         ours, theirs = socket.socketpair() if self._network else (None, None)
         door = theirs.fileno() if theirs else -1
-        starting = asyncio.create_task(asyncio.to_thread(launch, self._wall, argv, stdin=stdin, keep=keep, door=door))
+        starting = asyncio.create_task(asyncio.to_thread(self._start, argv, stdin, keep, door))
         try:
             child = await asyncio.shield(starting)
         except BaseException as failure:
@@ -118,6 +121,16 @@ class Sandbox:
         if self._network and ours:
             self._proxies[child] = asyncio.create_task(self._proxy(self._network, ours, child))
         return child
+
+    def _start(self, argv: Sequence[str], stdin: bytes, keep: Sequence[int], door: int) -> Child:
+        with self._building:
+            others = [child for child in self._children if child.lives]
+            if not others or not PROCESSES.get(self.launcher):
+                return launch(self._wall, argv, stdin=stdin, keep=keep, door=door)
+            with held_still(child.process.pid for child in others):
+                child = launch(self._wall, argv, stdin=stdin, keep=keep, door=door)
+                wait_until_built(child.process.pid, child.handle, PROCESSES[self.launcher])
+                return child
 
     async def _proxy(self, network: Network, control: socket.socket, child: Child) -> None:
         over = asyncio.ensure_future(self._over(child))

@@ -44,6 +44,7 @@ def command(
     steps: Sequence[Step],
     program: dict[str, Any],
     root_bytes: int,
+    status_fd: int,
     file_of: Callable[[bytes], int],
     ids: Sequence[int] | None,
 ) -> list[str]:
@@ -63,7 +64,7 @@ def command(
     # Process 1 is bubblewrap's own, of the same user and without limits: who could write its memory would be it.
     options += ["--perms", "0555", "--size", "4096", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1"]
     options += ["--remount-ro", "/", "--chdir", program["cwd"]]
-    options += ["--seccomp", str(file_of(program["filter"]))]
+    options += ["--seccomp", str(file_of(program["filter"])), "--json-status-fd", str(status_fd)]
     # By a file, since arguments can be read in /proc by every user of the machine.
     arguments = file_of(b"".join(os.fsencode(option) + b"\0" for option in options))
     limits = [f"--{_LIMIT_OPTIONS[number]}={value}:{value}" for number, value in program["rlimits"]]

@@ -29,6 +29,8 @@ from .watch import Watch
 _Answer = asyncio.Task[dict[str, Any]]
 _MAX_REPLY_BYTES = 1 << 20
 """Several times what the worker itself lets through for a value and a traceback."""
+_MAX_LATE_REPLIES = 8
+"""To earlier cells. The worker sends none; whoever forges them could go on for ever."""
 _START_S = 30.0
 _GRACE_S = 2.0
 """From the interrupt to the kill: enough for Python code, which keeps its variables then; C code may not listen."""
@@ -231,13 +233,18 @@ async def _first_message(control: socket.socket) -> int:
 async def _ask(control: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     """Sends a cell and returns its reply. Raises `ValueError` for what is not one, `OSError` when nobody is there."""
     await _send(control, request)
-    while True:
+    for _ in range(_MAX_LATE_REPLIES):
         length = struct.unpack(">I", await _exactly(control, 4))[0]
         if length > _MAX_REPLY_BYTES:
             raise ValueError("the reply is too long")
-        reply = _checked(json.loads(await _exactly(control, length)))
+        try:
+            reply = _checked(json.loads(await _exactly(control, length)))
+        except RecursionError:
+            raise ValueError("the reply is nested too deeply") from None
         if reply["id"] == request["id"]:
             return reply
+        await asyncio.sleep(0)  # what is there already is read without waiting: others must have their turn
+    raise ValueError("the replies are to other cells")
 
 
 async def _send(control: socket.socket, request: dict[str, Any]) -> None:

@@ -29,7 +29,11 @@ from .ready import Ready
 from .values import Limits
 
 Launcher = Literal["bwrap", "native", "landlock", "none"]
+PROCESSES = {"native": 2, "bwrap": 3}
+"""Below the guard once all mounts are made: process 1 of the namespace, bubblewrap's own, and the program."""
 _BWRAP_MARK = "bwrap: "
+_RAN = '"exit-code"'
+"""In bubblewrap's own report: the program was run."""
 _DOORMAN = [sys.executable, "-I", "-S", str(Path(__file__).parent / "inside" / "listen.py")]
 _STAGES = ("/mnt", "/media", "/srv")
 """Where root lays out its files for bubblewrap, in a mount namespace of its own: nothing is ever taken from there."""
@@ -84,6 +88,10 @@ class Child:
     end_s: float = END_S
     """How long to wait for the end before it is enforced."""
 
+    @property
+    def lives(self) -> bool:
+        return self.handle >= 0 and not select.select([self.handle], [], [], 0)[0]
+
     def end(self) -> None:
         """Begins to end it."""
         if self.lifeline >= 0:
@@ -108,12 +116,17 @@ class Child:
         os.close(self.stderr)
         self.close()
 
-    def failure(self) -> str:
-        """Why the wall could not be built; empty when it was. To be asked after the process ended."""
-        if self.process.returncode != launcher.SETUP_FAILED:
+    def failure(self, printed: str = "") -> str:
+        """Why the wall could not be built; empty when it was. To be asked once, after the process ended. `printed`: on
+        standard error, which a program could make look like a failure: so it counts only where none was run."""
+        code = self.process.returncode
+        if code != launcher.SETUP_FAILED and not (self.failure_mark and code == 1):
             return ""
         ready, _, _ = select.select([self.status], [], [], 0)
-        return os.read(self.status, 4096).decode(errors="replace") if ready else ""
+        told = os.read(self.status, 4096).decode(errors="replace") if ready else ""
+        if not self.failure_mark or not told.startswith("{"):
+            return told
+        return printed.strip() if printed.startswith(self.failure_mark) and _RAN not in told else ""
 
     def close(self) -> None:
         for fd in (self.handle, self.status, self.lifeline):
@@ -133,7 +146,7 @@ def launch(wall: Wall, argv: Sequence[str], *, stdin: bytes = b"", keep: Sequenc
             theirs.callback(os.close, lifeline_in_guard)
             order: launcher.Plan = {"lifeline": lifeline_in_guard, "status": status_in_child}
             if wall.launcher == "bwrap":
-                order |= _bubble(wall, argv, [*keep, *_given(door)], door, theirs)
+                order |= _bubble(wall, argv, [*keep, *_given(door)], door, status_in_child, theirs)
             elif wall.launcher == "native":
                 order |= {"kind": "namespaces", "keep": list(keep), "door": door} | _program(wall, argv) | _root(wall)
             else:
@@ -214,7 +227,7 @@ def _tasks_of_user() -> int:
 
 
 def _bubble(
-    wall: Wall, argv: Sequence[str], keep: Sequence[int], door: int, fds: contextlib.ExitStack
+    wall: Wall, argv: Sequence[str], keep: Sequence[int], door: int, status: int, fds: contextlib.ExitStack
 ) -> launcher.Plan:
     """What the guard needs to start bubblewrap, and in root's case to lay out its files for it before."""
     steps = [*wall.mounts, *plan.guarded(wall.workspace)]
@@ -234,7 +247,7 @@ def _bubble(
     program = _program(wall, [*_DOORMAN, str(door), *argv] if door >= 0 else argv)
     return {
         "kind": "bubblewrap",
-        "argv": bwrap.command(steps, program, plan.ROOT_BYTES, file_of, ids),
+        "argv": bwrap.command(steps, program, plan.ROOT_BYTES, status, file_of, ids),
         "keep": passed,
         "door": -1,
         "stage": stage,

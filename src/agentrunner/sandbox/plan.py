@@ -224,12 +224,21 @@ def _inside(path: str, folders: list[str]) -> bool:
 
 
 def guarded(workspace: str) -> list[Step]:
-    """`.git` read-only as a whole (a mount point cannot be renamed away); `.env*` files and sockets out of reach."""
+    """`.git` read-only as a whole (a mount point cannot be renamed away); `.env*` files and sockets out of reach, also
+    for whoever would move their folder to where the next search does not come. What cannot be searched is hidden."""
     steps: list[Step] = []
     git = f"{workspace}/.git"
     if os.path.exists(git) and not os.path.islink(git):
         steps.append(Step("bind", git, git, own="workspace", optional=True))
-    return steps + [Step("bind", path, "/dev/null", optional=True) for path in secrets(workspace)]
+    found = list(secrets(workspace))
+    anchors = [anchor for path in found if not _inside(path, [git]) for anchor in _anchors(workspace, path)]
+    masks = [
+        Step("tmpfs", path, size_bytes=1 << 12, entries=2, mode=0o555)
+        if os.path.isdir(path)
+        else Step("bind", path, "/dev/null", optional=True)
+        for path in found
+    ]
+    return [*steps, *dict.fromkeys(anchors), *masks]
 
 
 def exposed(workspace: str) -> list[str]:
@@ -239,7 +248,8 @@ def exposed(workspace: str) -> list[str]:
 
 
 def secrets(workspace: str) -> Iterator[str]:
-    """`.env*` files and sockets, wherever they lie in it; links are not followed, virtual environments not entered."""
+    """`.env*` files and sockets, wherever they lie in it, and folders whose contents cannot be listed. Links are not
+    followed, packages not entered; of `.git` only what lies at its top."""
     left = _MAX_SCANNED
     folders = deque([(workspace, 0)])  # what lies near the top is found first
     while folders and left > 0:
@@ -247,12 +257,18 @@ def secrets(workspace: str) -> Iterator[str]:
         try:
             with os.scandir(folder) as found:
                 entries = list(found)
-        except OSError:  # not readable for the caller, then not for the sandbox either
+        except PermissionError:  # a program may have made it so, to make it readable again later
+            if folder != workspace:
+                yield folder
+            continue
+        except OSError:  # gone meanwhile
             continue
         left -= len(entries)
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                if depth < _MAX_DEPTH and entry.name not in (".git", "node_modules", "site-packages"):
+                if entry.name == ".git":
+                    folders.append((entry.path, _MAX_DEPTH))
+                elif depth < _MAX_DEPTH and entry.name not in ("node_modules", "site-packages"):
                     folders.append((entry.path, depth + 1))
             elif _is_secret(entry):
                 yield entry.path

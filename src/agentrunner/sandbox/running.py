@@ -32,13 +32,11 @@ async def to_end(child: Child, watch: Watch, timeout_s: float) -> Ran:
             await ended(child, watch)
         for stream in streams:
             stream.drain()
-        if failure := child.failure():
+        out, err = (stream.take() for stream in streams)
+        if failure := child.failure(err.text):
             raise SandboxError(f"the sandbox could not be set up: {failure}", "`agent doctor` says what is missing")
         code = exit_code(child)
         stopped = stopped or why_killed(code, limits) or await watch.check_at_end()
-        out, err = (stream.take() for stream in streams)
-        if code == 1 and child.failure_mark and err.text.startswith(child.failure_mark):
-            raise SandboxError(f"the sandbox could not be set up: {err.text.strip()}")
         return Ran(code, out.text, err.text, out.cut_bytes + err.cut_bytes, time.monotonic() - began, stopped)
     finally:
         watching.cancel()

@@ -42,7 +42,7 @@ _MAX_FDS = 253
 def main(control_fd: int) -> NoReturn:
     plan = _receive(control_fd)
     kernel.close_all_but({*plan["keep"], plan["lifeline"], plan["status"], plan["door"]})
-    os.set_inheritable(plan["status"], False)
+    os.set_inheritable(plan["status"], plan["kind"] == "bubblewrap")  # which says there whether the program ran
     if plan["kind"] == "namespaces":  # elsewhere the guard outlives the agent: nobody else would end the program
         kernel.die_with_parent(signal.SIGKILL)
     try:
