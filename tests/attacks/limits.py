@@ -61,6 +61,17 @@ for size in (1 << 40, 1 << 30):
         print(refused)
 """
 
+# Nothing is written: the file system hands out its blocks at once.
+CLAIM = """
+fd = os.open('kept', os.O_CREAT | os.O_RDWR)
+call('fallocate', fd, 1, 0, 800 << 20)
+call('fallocate', fd, 0, 0, 200 << 20)
+print('blocks', os.fstat(fd).st_blocks)
+for number in range(50):
+    attempt(os.posix_fallocate, os.open(f'claimed{number}', os.O_CREAT | os.O_RDWR), 0, 16 << 20)
+time.sleep(0.5)
+"""
+
 ZIP_BOMB = """
 import io, zipfile
 block = bytes(100 << 20)
@@ -197,6 +208,7 @@ ATTACKS = (
     _limited("d02_fill_mapped", FILL_MAPPED, _stopped_for_its_growth),
     _limited("d02_fill_on_the_way", FILL_ON_THE_WAY, _stopped_for_its_growth),
     _limited("d02_fill_behind_links", FILL_BEHIND_LINKS),
+    _limited("d04_claim", CLAIM, slow=False),
     _limited("d05_zip_bomb", ZIP_BOMB),
     _limited("d06_deep", DEEP, _deep_is_survived),
 )

@@ -48,6 +48,8 @@ ROWS = [
     ("open_tree_attr", (), "EPERM"),
     ("clone3", (), "ENOSYS"),
     ("openat2", (), "ENOSYS"),
+    ("fallocate", (3, 0, 0, 4096), "ENOTSUP"),
+    ("fallocate", (3, 1, 0, 4096), "ENOTSUP"),  # beyond the file's end, which no limit of its size sees
     ("clone", (0x11,), "allow"),
     ("clone", (0x003D0F00,), "allow"),  # a thread
     ("clone", (0x10000011,), "EPERM"),  # a new user namespace
@@ -107,6 +109,7 @@ def test_older_calls_of_x86_64_are_judged_the_same_way(name: str, arguments: tup
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
 def test_without_namespaces_sockets_paths_and_other_processes_are_refused_too(arch: str) -> None:
     rows = [
+        ("fallocate", (3, 1, 0, 4096), "ENOTSUP"),
         ("socket", (UNIX, 1, 0), "EACCES"),
         ("socketpair", (UNIX, 1, 0), "allow"),
         ("fchmodat", (0, 0, 0o644), "EPERM"),

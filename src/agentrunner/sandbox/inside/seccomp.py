@@ -100,6 +100,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "ioctl": (16, 29),
     "socket": (41, 198),
     "socketpair": (53, 199),
+    "fallocate": (285, 47),
     "open": (2, None),
     "openat": (257, 56),
     "openat2": (437, 437),
@@ -184,6 +185,8 @@ def _by_argument(network: bool) -> list[Rule]:
         Rule("openat", (Test(2, "any", _CREATES), Test(3, "any", _SET_ID))),
         Rule("creat", (Test(1, "any", _SET_ID),)),
         Rule("fchmod", (Test(1, "any", _SET_ID),)),
+        # it heeds no limit of a file's size and takes a disk in no time; the C library's own falls back to writing
+        Rule("fallocate", (), errno.EOPNOTSUPP),
     ]
     if network:
         named = tuple(Test(0, "ne", family) for family in (_UNIX, _INET, _INET6, _NETLINK))
