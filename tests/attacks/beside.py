@@ -62,6 +62,7 @@ def beside(scene: Scene, *, socket_in_workspace: bool = False) -> Iterator[dict[
                 "udp_port": listeners.udp_port,
                 "addresses": own_addresses(),
                 "unix_path": str(scene.place / listeners.NAME),
+                "datagram_path": str(scene.place / listeners.DATAGRAM_NAME),
                 "abstract": listeners.abstract,
                 "inbound_port": caller.port,
             }

@@ -27,6 +27,7 @@ class Listeners:
     """Sockets of the host, one of each kind; `reached` counts what arrived, by kind."""
 
     NAME = "counted.sock"
+    DATAGRAM_NAME = "dgram.sock"
 
     def __init__(self, folders: list[Path], abstract: str) -> None:
         """`folders`: each gets a socket of that name."""
@@ -40,7 +41,11 @@ class Listeners:
         self.tcp_port, self.udp_port = int(port), int(self._udp.getsockname()[1])
         for path in self._paths:
             self._add(f"{path.parent.name}/{path.name}", socket.socket(socket.AF_UNIX), str(path))
+            datagram = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._add(f"datagram {path.parent.name}", datagram, str(path.with_name(self.DATAGRAM_NAME)))
         self._add("abstract", socket.socket(socket.AF_UNIX), "\0" + self.abstract)
+        datagram = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._add("datagram abstract", datagram, f"\0{self.abstract}.datagram")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -53,6 +58,7 @@ class Listeners:
         self._selector.close()
         for path in self._paths:
             path.unlink(missing_ok=True)
+            path.with_name(self.DATAGRAM_NAME).unlink(missing_ok=True)
 
     def _add(self, kind: str, way: socket.socket, address: tuple[str, int] | str) -> socket.socket:
         if way.family == socket.AF_INET6:
@@ -70,7 +76,7 @@ class Listeners:
             for key, _ in self._selector.select(0.05):
                 self.reached[key.data] += 1
                 with contextlib.suppress(OSError):
-                    if key.data == "udp":
+                    if key.data.startswith(("udp", "datagram")):
                         key.fileobj.recv(4096)  # type: ignore[union-attr]
                     else:
                         key.fileobj.accept()[0].close()  # type: ignore[union-attr]

@@ -92,6 +92,17 @@ except OSError as refused:
     print(refused)
 """
 
+# One end of a pair needs no other way out than the path that it sends to.
+UNIX_PAIR = r"""
+for kind in range(11):
+    for path in (F['datagram_path'], '\0' + F['abstract'] + '.datagram'):
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+            ours.sendto(b'out', path)
+        except OSError as refused:
+            print(kind, path, refused)
+"""
+
 # The socket under its own name, and under whatever other name can be given to it or to its folder.
 UNIX_IN_WORKSPACE = """
 import socket
@@ -224,6 +235,7 @@ ATTACKS = (
     _attack("n05_metadata", METADATA, bites=False),
     _attack("n06_unix_path", UNIX_PATH, slow=False),
     _attack("n07_unix_abstract", UNIX_ABSTRACT, slow=False),
+    _attack("n07_unix_pair", UNIX_PAIR, slow=False),
     replace(_attack("n08_unix_in_workspace", UNIX_IN_WORKSPACE), exposed=True, host=_with_socket_in_workspace),
     _attack("n09_families", FAMILIES),
     _attack("n10_listen", LISTEN),

@@ -38,6 +38,7 @@ def answer(arch: str, name: str, *arguments: int, network: bool = True) -> str:
 
 UNIX, INET, INET6, NETLINK, VSOCK, PACKET = 1, 2, 10, 16, 40, 17
 HIGH = 1 << 32
+OTHER_KINDS = [kind for kind in range(16) if kind not in (1, 5)]  # datagrams and raw ones can be sent to any path
 ROWS = [
     ("ptrace", (16, 1), "EPERM"),
     ("unshare", (0x10000000,), "EPERM"),
@@ -69,6 +70,7 @@ ROWS = [
     ("socket", (VSOCK, 1, 0), "EAFNOSUPPORT"),
     ("socket", (PACKET, 3, 0), "EAFNOSUPPORT"),
     ("socketpair", (UNIX, 1, 0), "allow"),
+    ("socketpair", (UNIX, 2, 0), "allow"),
     ("socketpair", (INET, 1, 0), "EAFNOSUPPORT"),
     ("openat", (0, 0, 0o100, 0o644), "allow"),
     ("openat", (0, 0, 0, 0o6000), "allow"),  # without O_CREAT the mode is whatever the register holds
@@ -112,6 +114,10 @@ def test_without_namespaces_sockets_paths_and_other_processes_are_refused_too(ar
         ("fallocate", (3, 1, 0, 4096), "ENOTSUP"),
         ("socket", (UNIX, 1, 0), "EACCES"),
         ("socketpair", (UNIX, 1, 0), "allow"),
+        ("socketpair", (UNIX, 0o2004001, 0), "allow"),  # not blocking, closed by exec
+        ("socketpair", (UNIX, 5, 0), "allow"),
+        *(("socketpair", (UNIX, kind | flags, 0), "EACCES") for kind in OTHER_KINDS for flags in (0, 0o2004000, HIGH)),
+        ("socketpair", (INET, 1, 0), "EAFNOSUPPORT"),
         ("fchmodat", (0, 0, 0o644), "EPERM"),
         ("fchmod", (3, 0o644), "allow"),
         ("fchownat", (), "EPERM"),

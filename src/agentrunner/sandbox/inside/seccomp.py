@@ -150,7 +150,8 @@ class Test(NamedTuple):
     pointers, which need a test of each half."""
 
     argument: int
-    op: Literal["eq", "ne", "any"]
+    op: Literal["eq", "ne", "any", "none"]
+    """"any" and "none" are of the bits of `value`."""
     value: int
     high: bool = False
 
@@ -195,6 +196,9 @@ def _by_argument(network: bool) -> list[Rule]:
         found += [Rule("chmod", (Test(1, "any", _SET_ID),))]
         return found + [Rule(name, (Test(2, "any", _SET_ID),)) for name in ("fchmodat", "fchmodat2")]
     found += [Rule("socket", (), errno.EACCES)]
+    # Only SOCK_STREAM (1) and SOCK_SEQPACKET (5) stay with their other end; the rest can be sent from to any path.
+    found += [Rule("socketpair", (Test(1, "none", 1),), errno.EACCES)]
+    found += [Rule("socketpair", (Test(1, "any", 0xA),), errno.EACCES)]
     found += [Rule(name) for name in ("chmod", "fchmodat", "fchmodat2", "fchownat", *_BY_PATH)]
     # utimensat(fd, NULL, ...) is futimens: harmless, since the descriptor's opening was checked.
     found += [Rule("utimensat", (Test(1, "ne", 0, high),)) for high in (False, True)]
@@ -231,8 +235,9 @@ def _one_call(number: int, group: list[Rule]) -> list[bytes]:
             left -= 2
             body.append(_ld(16 + 8 * test.argument + 4 * test.high))
             miss = left + 1  # over the other tests and the return
-            code = 0x45 if test.op == "any" else 0x15
-            body.append(_jump(code, test.value, miss, 0) if test.op == "ne" else _jump(code, test.value, 0, miss))
+            code = 0x45 if test.op in ("any", "none") else 0x15
+            inverted = test.op in ("ne", "none")
+            body.append(_jump(code, test.value, miss, 0) if inverted else _jump(code, test.value, 0, miss))
         body.append(_ret(ERRNO | rule.error))
     else:
         body.append(_ret(ALLOW))
