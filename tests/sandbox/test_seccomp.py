@@ -129,6 +129,8 @@ def test_without_namespaces_sockets_paths_and_other_processes_are_refused_too(ar
         ("prlimit64", (77,), "EPERM"),
         ("setpriority", (0, 0), "allow"),
         ("setpriority", (0, 77), "EPERM"),
+        ("setpriority", (1, 0), "EPERM"),  # all of this group
+        ("setpriority", (2, 0), "EPERM"),  # all of this user
         ("unshare", (0x10000000,), "EPERM"),
     ]
     for name, arguments, expected in rows:

@@ -203,7 +203,8 @@ def _by_argument(network: bool) -> list[Rule]:
     # utimensat(fd, NULL, ...) is futimens: harmless, since the descriptor's opening was checked.
     found += [Rule("utimensat", (Test(1, "ne", 0, high),)) for high in (False, True)]
     found += [Rule(name, (Test(0, "ne", 0),)) for name in _ON_A_PROCESS]
-    return [*found, Rule("setpriority", (Test(1, "ne", 0),))]
+    # With 0 as the second argument it is this process, this group or this user: the user's other processes too.
+    return [*found, *(Rule("setpriority", (Test(argument, "ne", 0),)) for argument in (0, 1))]
 
 
 def assemble(arch: str, network: bool = True) -> bytes:
