@@ -9,9 +9,12 @@ import ctypes
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from .harness import Attack, Ran, both, no_secret, unchanged, unmarked
 from .host import still_there
@@ -148,6 +151,31 @@ if libc.semget(0, 1, 0o1600) >= 0:
     print('KERNEL: made semaphores')
 """
 
+# Descriptors opened for reading are enough. Nothing is changed but the file that stands there for this.
+OWN_FILE = """
+import fcntl
+for path in filter(None, [F['own_file']]):
+    fd = attempt(os.open, path, os.O_RDONLY)
+    if fd is not None:
+        attempt(os.fchmod, fd, 0o666)
+        attempt(os.fchown, fd, -1, -1)
+        attempt(os.setxattr, fd, 'user.agent', b'x')
+        for get, change in ((0x80086601, 0x40086602), (0x801C581F, 0x401C5820)):
+            held = bytearray(28)
+            if attempt(fcntl.ioctl, fd, get, held) is not None:
+                held[0] |= 0x40  # not to be dumped, in both
+                attempt(fcntl.ioctl, fd, change, held)
+"""
+
+# Names of files in folders that cannot be read.
+WATCHES = """
+fd = call('inotify_init1', 0)
+for path in (F['home'] + '/.ssh', F['home']):
+    if call('inotify_add_watch', fd, path.encode(), 0xFFF) in (None, -1):
+        continue
+    print('ESCAPED: watches', path)
+"""
+
 OUTSIDE_SERVICES = """
 sleeper = ['python3', '-c', 'import time; time.sleep(30)', F['token']]
 commands = (['systemd-run', '--user', '--no-block', *sleeper], ['systemd-run', '--no-block', *sleeper])
@@ -237,6 +265,32 @@ def _set_user_id(scene: Scene) -> Iterator[dict[str, Any]]:
     yield {"set_user_id": [str(path)] if path.exists() else []}
 
 
+_changed: WeakKeyDictionary[Scene, str] = WeakKeyDictionary()
+
+
+@contextmanager
+def _own_file(scene: Scene) -> Iterator[dict[str, Any]]:
+    """Beside the agent's interpreter, where programs may read, if the caller may write there."""
+    path = Path(sys.prefix, scene.token)
+    try:
+        path.touch(0o644)
+    except OSError:
+        yield {"own_file": ""}
+        return
+    try:
+        before = _all_of(path)
+        yield {"own_file": str(path)}
+        after = _all_of(path)
+        _changed[scene] = "" if after == before else f"{path} was changed from {before} to {after}"
+    finally:
+        path.unlink()
+
+
+def _all_of(path: Path) -> tuple[object, ...]:
+    state = path.stat()
+    return (oct(state.st_mode), state.st_ctime_ns, tuple(os.listxattr(path)))
+
+
 def _no_survivor(scene: Scene, ran: Ran) -> str:
     return f"processes were started outside: {found}" if (found := still_there(scene.token, 1.0)) else ""
 
@@ -244,6 +298,10 @@ def _no_survivor(scene: Scene, ran: Ran) -> str:
 def _no_core(scene: Scene, ran: Ran) -> str:
     found = [path.name for path in scene.workspace.glob("*core*")]
     return f"memory was left in {found}" if found else ""
+
+
+def _unchanged_file(scene: Scene, ran: Ran) -> str:
+    return _changed.get(scene, "")
 
 
 _REFUSED = unmarked("KERNEL:")
@@ -262,4 +320,6 @@ ATTACKS = (
     Attack("k11_core", CORE, both(_no_core, _REFUSED), bites=False),
     Attack("k12_proc_sys", SETTINGS, unmarked("WROTE"), bites=False),
     Attack("k13_selfexec", OWN_LAUNCHER, both(unchanged, _REFUSED), bites=False),
+    Attack("k14_own_file", OWN_FILE, _unchanged_file, bites=os.access(sys.prefix, os.W_OK), host=_own_file),
+    Attack("k15_watches", WATCHES, unmarked("ESCAPED")),
 )

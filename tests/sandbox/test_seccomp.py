@@ -33,7 +33,7 @@ def answer(arch: str, name: str, *arguments: int, network: bool = True) -> str:
     number = seccomp.NUMBERS[name][("x86_64", "aarch64").index(arch)]
     assert number is not None
     verdict = judge(seccomp.assemble(arch, network), seccomp.AUDIT_ARCH[arch], number, *arguments)
-    return "allow" if verdict == ALLOW else errno.errorcode[verdict & 0xFFFF]
+    return "allow" if verdict == ALLOW else {0: "nothing is done", **errno.errorcode}[verdict & 0xFFFF]
 
 
 UNIX, INET, INET6, NETLINK, VSOCK, PACKET = 1, 2, 10, 16, 40, 17
@@ -77,6 +77,11 @@ ROWS = [
     ("openat", (0, 0, 0o100, 0o4755), "EPERM"),
     ("openat", (0, 0, 0o20200000, 0o2755), "EPERM"),  # O_TMPFILE
     ("fchmod", (3, 0o755), "allow"),
+    ("fchown", (3, 0, 0), "allow"),
+    ("fsetxattr", (3,), "allow"),
+    ("ioctl", (3, 0x40086602), "allow"),
+    ("inotify_init1", (), "allow"),
+    ("inotify_add_watch", (3,), "allow"),
     ("fchmod", (3, 0o4755), "EPERM"),
     ("fchmodat", (0, 0, 0o2755), "EPERM"),
     ("fchmodat2", (0, 0, 0o4755), "EPERM"),
@@ -119,7 +124,18 @@ def test_without_namespaces_sockets_paths_and_other_processes_are_refused_too(ar
         *(("socketpair", (UNIX, kind | flags, 0), "EACCES") for kind in OTHER_KINDS for flags in (0, 0o2004000, HIGH)),
         ("socketpair", (INET, 1, 0), "EAFNOSUPPORT"),
         ("fchmodat", (0, 0, 0o644), "EPERM"),
-        ("fchmod", (3, 0o644), "allow"),
+        ("fchmod", (3, 0o644), "nothing is done"),
+        ("fchmod", (3, 0o4755), "EPERM"),
+        ("fchown", (3, 0, 0), "nothing is done"),
+        ("fsetxattr", (3,), "ENOTSUP"),
+        ("fremovexattr", (3,), "ENOTSUP"),
+        ("ioctl", (3, 0x40086602), "EPERM"),  # FS_IOC_SETFLAGS
+        ("ioctl", (3, 0x401C5820), "EPERM"),  # FS_IOC_FSSETXATTR
+        ("ioctl", (3, 0x401C5820 | HIGH), "EPERM"),
+        ("ioctl", (3, 0x5401), "allow"),
+        ("ioctl", (3, 0x80086601), "allow"),  # FS_IOC_GETFLAGS
+        ("inotify_init1", (), "ENOSYS"),
+        ("inotify_add_watch", (3,), "ENOSYS"),
         ("fchownat", (), "EPERM"),
         ("setxattr", (), "EPERM"),
         ("utimensat", (3, 0), "allow"),

@@ -200,6 +200,10 @@ def lacking(offer: Offer, wall: Wall) -> tuple[str, ...]:
         found = [
             ".env files and .git in the workspace can be read, and .git can be changed",
             "programs can see that other processes exist",
+            "programs can learn of any path outside whether it is there, how large it is, where a link leads and what "
+            "its extended attributes say",
+            "programs can set the times of those of your files that they can read",
+            "modes and owners of files cannot be changed: by path it is refused, by descriptor nothing happens",
         ]
         if os.geteuid():
             found.append("the number of processes is counted together with your other ones")

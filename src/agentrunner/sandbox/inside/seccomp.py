@@ -124,6 +124,12 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "lremovexattr": (198, 15),
     "removexattrat": (466, 466),
     "file_setattr": (469, 469),
+    "fchown": (93, 55),
+    "fsetxattr": (190, 7),
+    "fremovexattr": (199, 16),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27),
     "prlimit64": (302, 261),
     "setpriority": (141, 140),
     "sched_setaffinity": (203, 122),
@@ -136,12 +142,21 @@ _BY_PATH = (
     *("chown", "lchown", "utime", "utimes", "futimesat", "file_setattr"),
     *("setxattr", "lsetxattr", "setxattrat", "removexattr", "lremovexattr", "removexattrat"),
 )
+_BY_DESCRIPTOR = {"fchmod": 0, "fchown": 0, "fsetxattr": errno.EOPNOTSUPP, "fremovexattr": errno.EOPNOTSUPP}
+"""And the answers with which copies and archives go on, which try all of these on their own files; 0 for what is not
+done."""
+_WATCHES = ("inotify_init", "inotify_init1", "inotify_add_watch")
 _ON_A_PROCESS = ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr")
 
 _NEW_NAMESPACE = 0x7E020080  # every CLONE_NEW* bit: time, mount, cgroup, uts, ipc, user, pid, net
 _SET_ID = 0o6000
 _CREATES = 0x40 | 0x400000  # O_CREAT, and the bit that makes O_TMPFILE
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # put characters into a terminal's input
+_CHANGES_A_FILE = (
+    *(0x40086602, 0x40046602, 0x401C5820),  # FS_IOC_SETFLAGS, the same with 32 bits, FS_IOC_FSSETXATTR
+    *(0x40087602, 0x40047602, 0x40086604),  # FS_IOC_SETVERSION, the same with 32 bits, its older number in ext4
+    *(0x40806685, 0x800C6613),  # FS_IOC_ENABLE_VERITY, FS_IOC_SET_ENCRYPTION_POLICY
+)
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 
 
@@ -157,7 +172,7 @@ class Test(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """`error` is the answer when all tests of `when` hold (none: always)."""
+    """`error` is the answer when all tests of `when` hold (none: always); 0 says that it was done."""
 
     name: str
     when: tuple[Test, ...] = ()
@@ -168,7 +183,7 @@ def rules(network: bool = True) -> list[Rule]:
     """What is refused, in order. `network=False` is for a process without namespaces of its own: no sockets but pairs,
     nothing about files by path nor about other processes."""
     by_argument = {rule.name for rule in _by_argument(network)}
-    later = {*_BY_PATH, *_ON_A_PROCESS, "utimensat", "fchownat", "setpriority"}
+    later = {*_BY_PATH, *_BY_DESCRIPTOR, *_WATCHES, *_ON_A_PROCESS, "utimensat", "fchownat", "setpriority"}
     always = [Rule(name) for name in NUMBERS if name not in by_argument and name not in later]
     return [*_by_argument(network), *always]
 
@@ -200,7 +215,11 @@ def _by_argument(network: bool) -> list[Rule]:
     found += [Rule("socketpair", (Test(1, "none", 1),), errno.EACCES)]
     found += [Rule("socketpair", (Test(1, "any", 0xA),), errno.EACCES)]
     found += [Rule(name) for name in ("chmod", "fchmodat", "fchmodat2", "fchownat", *_BY_PATH)]
-    # utimensat(fd, NULL, ...) is futimens: harmless, since the descriptor's opening was checked.
+    # A descriptor that was opened for reading is enough for these, so its opening says nothing.
+    found += [Rule(name, (), answer) for name, answer in _BY_DESCRIPTOR.items()]
+    found += [Rule("ioctl", (Test(1, "eq", request),)) for request in _CHANGES_A_FILE]
+    found += [Rule(name, (), errno.ENOSYS) for name in _WATCHES]  # tells names in folders that cannot be read
+    # utimensat(fd, NULL, ...) is futimens, which `touch` and every copy needs; times of files that can be read change.
     found += [Rule("utimensat", (Test(1, "ne", 0, high),)) for high in (False, True)]
     found += [Rule(name, (Test(0, "ne", 0),)) for name in _ON_A_PROCESS]
     # With 0 as the second argument it is this process, this group or this user: the user's other processes too.
