@@ -33,6 +33,18 @@ def test_a_folder_that_a_killed_agent_left_is_removed_by_the_next() -> None:
     assert not path.exists()
 
 
+def test_folders_that_a_program_closed_are_removed_too() -> None:
+    used = PrivateFolder.make()
+    path = Path(used.path)
+    for mode in (0o300, 0o500, 0o000):
+        (path / "closed" / f"{mode:o}").mkdir(parents=True)
+        (path / "closed" / f"{mode:o}" / "file").touch()
+        (path / "closed" / f"{mode:o}").chmod(mode)
+    (path / "closed").chmod(0o300)
+    used.remove()
+    assert not path.exists()
+
+
 def test_a_folder_in_use_is_left_alone() -> None:
     used = PrivateFolder.make()
     path = _age(used)

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .paths import PathError, Root
+from .trees import sweep
 
 _PREFIX = "agent-tmp-"
 _YOUNG_S = 60.0
@@ -43,8 +43,12 @@ class PrivateFolder:
 
 def _remove(path: Path) -> None:
     """Whatever was left in it, by hands that are not followed anywhere."""
-    with contextlib.suppress(OSError, PathError), contextlib.closing(Root(path.parent)) as root:
-        root.delete(path.name)
+    with contextlib.suppress(OSError):
+        parent = os.open(path.parent, _FLAGS)
+        try:
+            sweep(parent, path.name, opening=True)
+        finally:
+            os.close(parent)
 
 
 def _remove_left(parent: Path) -> None:

@@ -52,14 +52,15 @@ def _kind(mode: int) -> Kind:
     return "dir" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "other"
 
 
-def sweep(folder: int, name: str) -> None:
-    """Removes a tree of any depth with a bounded number of open folders: what lies too deep is first moved up."""
+def sweep(folder: int, name: str, *, opening: bool = False) -> None:
+    """Removes a tree of any depth with a bounded number of open folders: what lies too deep is first moved up.
+    `opening`: folders of the caller that are closed to it too."""
     waiting = [name]
     budget = _MAX_DELETED
     while waiting:
         top = waiting[-1]
         deep: list[str] = []
-        budget = _empty(folder, folder, top, _SWEEP_DEPTH, deep, budget)
+        budget = _empty(folder, folder, top, _SWEEP_DEPTH, deep, budget, opening)
         if deep:
             waiting += deep
         else:
@@ -67,7 +68,9 @@ def sweep(folder: int, name: str) -> None:
             waiting.pop()
 
 
-def _empty(base: int, parent: int, name: str, depth: int, deep: list[str], budget: int) -> int:
+def _empty(base: int, parent: int, name: str, depth: int, deep: list[str], budget: int, opening: bool) -> int:
+    if opening:
+        _open_up(parent, name)
     folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | QUIET, dir_fd=parent)
     try:
         with os.scandir(folder) as found:
@@ -79,7 +82,7 @@ def _empty(base: int, parent: int, name: str, depth: int, deep: list[str], budge
             if not entry.is_dir(follow_symlinks=False):
                 os.unlink(entry.name, dir_fd=folder)
             elif depth > 1:
-                budget = _empty(base, folder, entry.name, depth - 1, deep, budget)
+                budget = _empty(base, folder, entry.name, depth - 1, deep, budget, opening)
                 with suppress(OSError):  # not empty while something below waits at the top
                     os.rmdir(entry.name, dir_fd=folder)
             else:
@@ -89,3 +92,14 @@ def _empty(base: int, parent: int, name: str, depth: int, deep: list[str], budge
     finally:
         os.close(folder)
     return budget
+
+
+def _open_up(parent: int, name: str) -> None:
+    """By a descriptor that needs no right to the folder; what takes its place meanwhile is not touched."""
+    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        state = os.fstat(fd)
+        if state.st_uid == os.geteuid() and state.st_mode & 0o700 != 0o700:
+            os.chmod(f"/proc/self/fd/{fd}", 0o700)  # noqa: PTH101 - a descriptor, not a path
+    finally:
+        os.close(fd)
