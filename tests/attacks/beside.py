@@ -81,4 +81,7 @@ def beside(scene: Scene, *, socket_in_workspace: bool = False) -> Iterator[dict[
 
 def _empty(folder: Path) -> None:
     """By a program that goes as deep as a tree does."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o700)
     subprocess.run(["rm", "-rf", "--", *(str(path) for path in folder.iterdir())], check=True, timeout=60)

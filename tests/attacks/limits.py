@@ -150,6 +150,32 @@ for number in range(10):
 time.sleep(2.5)
 """
 
+# In a folder that may be entered, and not read.
+FILL_CLOSED = """
+os.mkdir('closed', 0o300)
+block = b'x' * (1 << 20)
+for number in range(10):
+    with open(f'closed/part{number}', 'wb', buffering=0) as file:
+        for _ in range(80):
+            file.write(block)
+time.sleep(2.5)
+"""
+
+# By a process that lets nobody look at it.
+FILL_UNSEEN = "libc.prctl(4, 0, 0, 0, 0)\n" + FILL_NAMELESS
+
+FILL_TEMPORARY = """
+folder = os.environ.get('TMPDIR', '.')
+if folder in ('/tmp', '.'):  # where it is a file system of its own, the kernel bounds it
+    folder = '.'
+block = b'x' * (1 << 20)
+for number in range(10):
+    with open(f'{folder}/part{number}', 'wb', buffering=0) as file:
+        for _ in range(80):
+            file.write(block)
+time.sleep(2.5)
+"""
+
 # While the walk that measures is led away: the folder that it enters is a link to everything a moment later.
 FILL_BEHIND_LINKS = """
 for number in range(50):
@@ -207,6 +233,9 @@ ATTACKS = (
     _limited("d02_fill_nameless", FILL_NAMELESS, _stopped_for_its_growth),
     _limited("d02_fill_mapped", FILL_MAPPED, _stopped_for_its_growth),
     _limited("d02_fill_on_the_way", FILL_ON_THE_WAY, _stopped_for_its_growth),
+    _limited("d02_fill_closed", FILL_CLOSED, _stopped_for_its_growth),
+    _limited("d02_fill_unseen", FILL_UNSEEN, _stopped_for_its_growth),
+    _limited("d02_fill_temporary", FILL_TEMPORARY, _stopped_for_its_growth),
     _limited("d02_fill_behind_links", FILL_BEHIND_LINKS),
     _limited("d04_claim", CLAIM, slow=False),
     _limited("d05_zip_bomb", ZIP_BOMB),

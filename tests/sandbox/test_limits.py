@@ -14,6 +14,7 @@ import pytest
 
 from agentrunner.errors import UsageError
 from agentrunner.sandbox import Limits
+from agentrunner.sandbox.usage import descendants, hides_files
 
 from .conftest import ALL, FULL, MAIN, Box, ids
 
@@ -115,6 +116,26 @@ def test_too_many_files_end_the_program(open_box: Opener, wall: tuple[str, str])
     box = open_box(wall, Limits(entries=100))
     ran = box.python("import time\nfor i in range(200): open(f'f{i}', 'w').close()\ntime.sleep(20)", timeout_s=10)
     assert ran.stopped == "the workspace grew by more than 100 files; delete what is not needed"
+
+
+@every_wall
+def test_an_honest_program_is_not_taken_for_one_that_hides_files(open_box: Opener, wall: tuple[str, str]) -> None:
+    box = open_box(wall)
+
+    async def look() -> list[bool]:
+        running = asyncio.create_task(box.sandbox.run(["sh", "-c", "touch ready; sleep 5 | sleep 5"]))
+        while not (box.workspace / "ready").exists():
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
+        (started,) = (child.process.pid for child in box.sandbox._children)  # pyright: ignore[reportPrivateUsage]
+        found = descendants(started)
+        assert len(found) >= 3
+        seen = [hides_files([pid], box.workspace) for pid in found]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return seen
+
+    assert not any(asyncio.run(look()))
 
 
 @main_wall

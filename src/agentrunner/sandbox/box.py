@@ -38,7 +38,7 @@ class Sandbox:
         self.workspace = Path(wall.workspace)
         self.limits = wall.limits
         self._wall = wall
-        self._watch = Watch(self.workspace, wall.limits)
+        self._watch = Watch(self.workspace, wall.limits, Path(wall.private.path) if wall.private else None)
         self._children: set[Child] = set()
         self._building = threading.Lock()
         self._interpreters: list[Interpreter] = []

@@ -26,6 +26,8 @@ _MOST = 4_096
 class Usage(NamedTuple):
     size_bytes: int
     entries: int
+    unseen: int = 0
+    """Files and folders whose size may not be read."""
 
 
 def descendants(pid: int) -> list[int]:
@@ -97,7 +99,7 @@ def resident_bytes(pid: int) -> int:
 def measure(folder: Path) -> Usage:
     """What the tree holds, however deep: what no path can name is counted from a folder on the way. Links count and are
     never followed, not even one that takes a folder's place at this moment."""
-    size = entries = 0
+    size = entries = unseen = 0
     base = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     waiting = [(base, ""), (base, ".")]
     while waiting:
@@ -105,7 +107,7 @@ def measure(folder: Path) -> Usage:
         if not path:  # all that is below it was counted
             os.close(above)
             continue
-        with contextlib.suppress(OSError):  # removed meanwhile, or not readable
+        try:
             here = _open_folder(above, path)
             far = len(path) > _FAR
             if far:
@@ -116,12 +118,20 @@ def measure(folder: Path) -> Usage:
                         entries += 1
                         if entry.is_dir(follow_symlinks=False):
                             waiting.append((here, entry.name) if far else (above, f"{path}/{entry.name}"))
-                        else:
-                            size += _size_on_disk(entry)
+                        try:
+                            size += entry.stat(follow_symlinks=False).st_blocks * 512
+                        except PermissionError:
+                            unseen += 1
+                        except OSError:  # removed meanwhile
+                            continue
             finally:
                 if not far:
                     os.close(here)
-    return Usage(size, entries)
+        except PermissionError:
+            unseen += 1
+        except OSError:  # removed meanwhile
+            continue
+    return Usage(size, entries, unseen)
 
 
 def _open_folder(above: int, path: str) -> int:
@@ -132,13 +142,6 @@ def _open_folder(above: int, path: str) -> int:
         if failure.errno not in (errno.ENOSYS, errno.EPERM):  # before Linux 5.6, or refused by a filter
             raise
         return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
-
-
-def _size_on_disk(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_blocks * 512
-    except OSError:
-        return 0
 
 
 def nameless_bytes(pids: Iterable[int], folder: Path) -> int:
@@ -156,17 +159,30 @@ def nameless_bytes(pids: Iterable[int], folder: Path) -> int:
 
 
 def hides_files(pids: Iterable[int], folder: Path) -> bool:
-    """Whether one of `pids` may hold files without a name that `nameless_bytes` cannot see: only mapped into memory, or
-    on their way from process to process."""
+    """Whether one of `pids` may hold files without a name that `nameless_bytes` cannot see: only mapped into memory, on
+    their way from process to process, or of a process that lets nobody look at it."""
     device = os.stat(folder).st_dev
     on_disk = f" {os.major(device):02x}:{os.minor(device):02x} "
     for pid in pids:
-        with contextlib.suppress(OSError):
+        try:
             with open(f"/proc/{pid}/maps", errors="replace") as maps:
                 if any(line.endswith(" (deleted)\n") and on_disk in line for line in maps):
                     return True
+            os.listdir(f"/proc/{pid}/fd")  # closed where the rest of such a process is open
             for fd in os.listdir(f"/proc/{pid}/fdinfo"):
                 with contextlib.suppress(OSError), open(f"/proc/{pid}/fdinfo/{fd}") as info:
                     if any(line.startswith("scm_fds:") and line.split()[1] != "0" for line in info):
                         return True
+        except PermissionError:
+            if not _is_first(pid):
+                return True
+        except OSError:  # ended meanwhile
+            continue
     return False
+
+
+def _is_first(pid: int) -> bool:
+    """Process 1 of a namespace is the sandbox's own, which lets nobody look at it either."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as status:
+        return any(line.startswith("NSpid:") and line.split()[2:] and line.split()[-1] == "1" for line in status)
+    return True  # ended meanwhile

@@ -25,9 +25,11 @@ _SUDDEN = Usage(32 << 20, 500)
 class Watch:
     """The limits of one sandbox."""
 
-    def __init__(self, workspace: Path, limits: Limits) -> None:
+    def __init__(self, workspace: Path, limits: Limits, private: Path | None = None) -> None:
+        """`private`: another folder that counts as if it lay in the workspace."""
         self.workspace = workspace
         self.limits = limits
+        self._private = private
         self._before: Usage | None = None
         """What the workspace held when the first program started."""
         self._free_before = Usage(0, 0)
@@ -55,7 +57,7 @@ class Watch:
     async def measure_before(self) -> None:
         """To be called before the first program starts."""
         if self._before is None:
-            self._before = await asyncio.to_thread(measure, self.workspace)
+            self._before = await asyncio.to_thread(self._measured)
             self._at_scan = self._free_before = self._free()
 
     async def until_exceeded(self, pid: int, printed: Callable[[], int]) -> str:
@@ -91,13 +93,23 @@ class Watch:
 
     async def _growth(self, pid: int) -> Usage:
         self._at_scan = self._free()
-        now = await asyncio.to_thread(measure, self.workspace)
+        now = await asyncio.to_thread(self._measured)
         if pid:
-            held = await asyncio.to_thread(nameless_bytes, descendants(pid), self.workspace)
-            now = Usage(now.size_bytes + held, now.entries)
-        before = self._before or now
-        self._grown_by = Usage(now.size_bytes - before.size_bytes, now.entries - before.entries)
+            pids = descendants(pid)
+            held = [await asyncio.to_thread(nameless_bytes, pids, folder) for folder in self._of_each_disk()]
+            now = now._replace(size_bytes=now.size_bytes + sum(held))
+        self._grown_by = Usage(*(a - b for a, b in zip(now, self._before or now, strict=True)))
         return self._grown_by
+
+    def _measured(self) -> Usage:
+        return Usage(*map(sum, zip(*map(measure, self._folders()), strict=True)))
+
+    def _folders(self) -> list[Path]:
+        """Without a wall, a program can remove the private one."""
+        return [self.workspace, *([self._private] if self._private and self._private.is_dir() else [])]
+
+    def _of_each_disk(self) -> list[Path]:
+        return list({folder.stat().st_dev: folder for folder in reversed(self._folders())}.values())
 
     async def _too_large(self, at_start: Usage, pid: int = 0) -> str:
         """A workspace that was too large before the program started is not its fault, if it does not add to it."""
@@ -107,11 +119,14 @@ class Watch:
         if now.entries > max(self.limits.entries, at_start.entries):
             return f"the workspace grew by more than {self.limits.entries} files; delete what is not needed"
         lost = self._free_before.size_bytes - self._at_scan.size_bytes
-        if not pid or lost <= self.limits.growth_bytes:
+        if lost <= self.limits.growth_bytes:
             return ""
-        if not await asyncio.to_thread(hides_files, descendants(pid), self.workspace):
+        hidden = now.unseen > max(0, at_start.unseen)
+        for folder in self._of_each_disk() if pid and not hidden else ():
+            hidden = hidden or await asyncio.to_thread(hides_files, descendants(pid), folder)
+        if not hidden:
             return ""  # others write to the disk too
-        return f"the disk lost more than {_size(self.limits.growth_bytes)} while it held files without a name"
+        return f"the disk lost more than {_size(self.limits.growth_bytes)} while it held files that cannot be seen"
 
     def _fell(self) -> bool:
         free = self._free()
@@ -120,10 +135,10 @@ class Watch:
 
     def _free(self) -> Usage:
         try:
-            state = os.statvfs(self.workspace)
+            found = [os.statvfs(folder) for folder in self._of_each_disk()]
         except OSError:
             return Usage(0, 0)
-        return Usage(state.f_bfree * state.f_frsize, state.f_ffree)
+        return Usage(sum(state.f_bfree * state.f_frsize for state in found), sum(state.f_ffree for state in found))
 
 
 def _size(count: int) -> str:
