@@ -14,7 +14,7 @@ import pytest
 
 from agentrunner.errors import UsageError
 from agentrunner.sandbox import Limits
-from agentrunner.sandbox.usage import descendants, hides_files
+from agentrunner.sandbox.usage import descendants, hides_files, measure
 
 from .conftest import ALL, FULL, MAIN, Box, ids
 
@@ -136,6 +136,18 @@ def test_an_honest_program_is_not_taken_for_one_that_hides_files(open_box: Opene
         return seen
 
     assert not any(asyncio.run(look()))
+
+
+def test_what_folders_themselves_take_up_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    before = measure(tmp_path)
+    for number in range(400):
+        (tmp_path / "many" / f"{number:0200}").touch()
+    if (tmp_path / "many").stat().st_blocks * 512 < 400 * 100:
+        pytest.skip("folders take up nothing on this file system")
+    after = measure(tmp_path)
+    assert after.size_bytes - before.size_bytes >= 400 * 100
+    assert after.entries - before.entries == 400
 
 
 @main_wall

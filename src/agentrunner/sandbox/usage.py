@@ -118,7 +118,7 @@ def measure(folder: Path) -> Usage:
                         entries += 1
                         if entry.is_dir(follow_symlinks=False):
                             waiting.append((here, entry.name) if far else (above, f"{path}/{entry.name}"))
-                        try:
+                        try:  # a folder of many names is large itself
                             size += entry.stat(follow_symlinks=False).st_blocks * 512
                         except PermissionError:
                             unseen += 1
