@@ -42,6 +42,7 @@ GUARDED = {
     "home": '"home"',
     "output": '"out.txt"',
     "record": '"script.yaml"',
+    "script": '"answers.yaml"',
 }
 NOT_TRUSTED = "this directory is not trusted; run 'agent trust' to allow it"
 
@@ -320,7 +321,13 @@ def test_a_wrong_value_names_its_flag_or_variable(project: Project) -> None:
         ("agent.toml", b"model = '\xff'", "not UTF-8"),
         (".env", b"AGENT_MODEL=\xff", "not UTF-8"),
         ("agent.toml", b"#" * 2_000_000, "larger than"),
+        ("agent.toml", b"a = " + b"[" * 100_000, "nested too deep"),
+        ("agent.toml", b"a = " + b"{a = " * 100_000, "nested too deep"),
+        ("agent.toml", b"max_steps = " + b"9" * 6_000, "too many digits"),
+        ("agent.toml", b"max_cost = 0x" + b"f" * 6_000, "too many digits"),
+        ("agent.toml", b"a" + b".a" * 100_000 + b" = 1", "more than 64 dots"),
     ],
+    ids=lambda value: repr(value)[:30],
 )
 def test_a_file_that_is_not_what_it_should_be_is_named(
     project: Project, name: str, content: bytes, message: str

@@ -137,7 +137,7 @@ class Settings(BaseSettings):
         None,
         "Answers of the scripted model, YAML or JSONL; implies --dry-run.",
         "FILE",
-        "outside",
+        "always",
         commands=_BOTH,
     )
     record: Place | None = option(

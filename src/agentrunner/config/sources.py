@@ -23,6 +23,9 @@ FIELD_OF: Mapping[str, str] = {meta_of(field).name: field for field in Settings.
 
 FIELD_OF_VARIABLE: Mapping[str, str] = {name: field for field in Settings.model_fields for name in meta_of(field).env}
 
+_MAX_DOTS = 64
+"""In a line of TOML; a key of very many parts makes its reader take memory by their square."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
@@ -62,12 +65,18 @@ def from_dotenv(content: bytes, ignored: list[str]) -> Layer:
 
 def from_toml(content: bytes, name: str, path: str) -> Layer:
     """`name` is what the origin is called, `path` what errors show."""
+    if any(line.count(b".") > _MAX_DOTS for line in content.splitlines()):
+        raise UsageError(f"{path}: a line with more than {_MAX_DOTS} dots", "write long lists over several lines")
     try:
         found = tomllib.loads(content.decode())
+        repr(found)  # a hexadecimal number can be read that no message could show
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 text", "save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML: {error}", "see https://toml.io for how it is written") from error
+    except (ValueError, RecursionError) as error:
+        what = "a number of too many digits" if isinstance(error, ValueError) else "nested too deep"
+        raise UsageError(f"{path}: {what}", "no setting needs that; take it out") from None
     values: dict[str, object] = {}
     keys: dict[str, str] = {}
     for key, value in _flat(found):
