@@ -63,8 +63,8 @@ def run(
     try:
         ran = asyncio.run(_run(command, box))
     finally:  # also when it was stopped from outside
-        for before, now in quarantine.sweep():
-            print(f"agent: moved {before!r} to {now!r}: other programs would execute it", file=sys.stderr)
+        for line in quarantine.sweep().lines():
+            print(f"agent: {line}", file=sys.stderr)
     for stream, text in ((sys.stdout, ran.stdout), (sys.stderr, ran.stderr)):
         write_text(stream, clean(text) if stream.isatty() else text)  # a terminal would obey what a file only keeps
     if ran.cut_bytes:

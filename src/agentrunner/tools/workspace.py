@@ -79,14 +79,14 @@ class Workspace:
         return tuple(found)
 
     def sweep(self) -> str:
-        """Moves aside what other programs would execute by its name; the answer tells a model of it, and is empty when
-        there was nothing."""
-        moved = self._quarantine.sweep() if self._quarantine is not None else ()
-        if not moved or self._remark is None:
+        """Moves aside what other programs would execute by its name; the answer tells a model of it and of what was
+        changed, and is empty when there was nothing."""
+        swept = self._quarantine.sweep() if self._quarantine is not None else None
+        if not swept or self._remark is None:
             return ""
-        shown = ", ".join(f"{before!r} to {now!r}" for before, now in moved)
-        self._remark(f"moved {shown}: other programs would execute what the agent wrote there")
-        return f"moved {shown}: programs outside of the sandbox would execute it. Do not put it back; tell the user."
+        said = "; ".join(swept.lines())
+        self._remark(f"{said}; the agent wrote there")
+        return f"{said}. Those programs run outside of the sandbox. Put back nothing that was moved; tell the user."
 
 
 def _too_large(path: str) -> PathError:
