@@ -133,8 +133,9 @@ def look(root: int) -> Iterator[tuple[Found, int] | None]:
             return
         place = waiting.popleft()
         with suppress(OSError), descended(root, place) as folder:
+            found: dict[str, bool] = {}  # whether each is a folder
             with os.scandir(folder) as entries:
-                found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+                found.update((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
             left -= len(found)
             executed = set(_in_folder(folder, found))
             for name in sorted(executed):
