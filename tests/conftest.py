@@ -1,11 +1,14 @@
 """What every room's tests may use: the program in a fresh folder, and whether this machine can sandbox code."""
 
+import contextlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.support import postgres as postgres_support
 from tests.support.program import Agent
 
 # The default run is the same sample every time; `make fuzz` looks further.
@@ -39,3 +42,14 @@ def sandboxed() -> None:
     """Skip, visibly, where no sandbox can be set up."""
     if refusal := sandbox_refusal():
         pytest.skip(f"no sandbox here: {refusal}")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_support.Server]:
+    """A PostgreSQL server. Skips, visibly, where none can be started."""
+    with contextlib.ExitStack() as stack:
+        try:
+            running = stack.enter_context(postgres_support.server())
+        except postgres_support.Unavailable as why:
+            pytest.skip(f"no PostgreSQL here: {why}")
+        yield running

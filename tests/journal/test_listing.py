@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from agentrunner.errors import UsageError
-from agentrunner.journal import SessionRow, SqliteJournal
+from agentrunner.journal import SessionRow, SqlJournal
 from agentrunner.types import JSON
 
 
-def record(journal: SqliteJournal, session: str, *events: tuple[str, JSON]) -> None:
+def record(journal: SqlJournal, session: str, *events: tuple[str, JSON]) -> None:
     after = len(journal.load(session))
     asyncio.run(journal.append(session, after, [(type_, "", data) for type_, data in events]))
 
 
-def test_a_listing_shows_the_end_of_the_last_attempt_and_what_was_spent(journal: SqliteJournal) -> None:
+def test_a_listing_shows_the_end_of_the_last_attempt_and_what_was_spent(journal: SqlJournal) -> None:
     created: JSON = {"goal": "g", "strategy": "babyagi", "workspace": "/w", "prompts": {"system": "x" * 400_000}}
     record(journal, "s", ("session.created", created), ("session.claimed", {"owner": "a"}))
     assert journal.sessions()[0].status == "in_progress"
@@ -38,7 +38,7 @@ def test_a_listing_shows_the_end_of_the_last_attempt_and_what_was_spent(journal:
     assert (row.status, row.reason, row.steps) == ("in_progress", "", 3)
 
 
-def test_a_listing_can_be_limited_to_a_workspace_and_is_newest_first(journal: SqliteJournal) -> None:
+def test_a_listing_can_be_limited_to_a_workspace_and_is_newest_first(journal: SqlJournal) -> None:
     for id_, workspace in [("1", "/a"), ("2", "/b"), ("3", "/a")]:
         record(journal, id_, ("session.created", {"goal": id_, "workspace": workspace}))
     assert [row.id for row in journal.sessions()] == ["3", "2", "1"]
@@ -46,7 +46,7 @@ def test_a_listing_can_be_limited_to_a_workspace_and_is_newest_first(journal: Sq
     assert journal.sessions("/nowhere") == []
 
 
-def test_odd_values_in_a_journal_do_not_break_the_listing(journal: SqliteJournal) -> None:
+def test_odd_values_in_a_journal_do_not_break_the_listing(journal: SqlJournal) -> None:
     record(
         journal, "s", ("session.created", {"goal": ["no text"], "strategy": None}), ("session.finished", {"steps": "x"})
     )
@@ -54,7 +54,7 @@ def test_odd_values_in_a_journal_do_not_break_the_listing(journal: SqliteJournal
     assert (row.goal, row.strategy, row.status, row.steps) == ("", "", "", 0)
 
 
-def test_ten_thousand_sessions_are_listed_from_the_index_without_a_scan(home: Path, journal: SqliteJournal) -> None:
+def test_ten_thousand_sessions_are_listed_from_the_index_without_a_scan(home: Path, file_journal: SqlJournal) -> None:
     with sqlite3.connect(home / "agent.db") as db:
         db.executemany(
             "INSERT INTO events VALUES (?, ?, ?, '', '2026-11-22T10:00:00.000Z', ?, '', '{}')",
@@ -74,7 +74,7 @@ def test_ten_thousand_sessions_are_listed_from_the_index_without_a_scan(home: Pa
             ),
         )
     db.close()
-    rows = journal.sessions()
+    rows = file_journal.sessions()
     assert len(rows) == 10_000
     assert rows[0].id == "s09999"
     assert {(row.status, row.steps, row.spent_usd) for row in rows} == {("completed", 1, 0.5)}
@@ -86,7 +86,7 @@ def test_ten_thousand_sessions_are_listed_from_the_index_without_a_scan(home: Pa
     assert not [line for line in plan if line.startswith("SCAN") and "CONSTANT" not in line], plan
 
 
-def test_a_session_is_found_by_its_beginning_or_the_beginning_of_its_last_part(journal: SqliteJournal) -> None:
+def test_a_session_is_found_by_its_beginning_or_the_beginning_of_its_last_part(journal: SqlJournal) -> None:
     for id_ in ["20261122-183411-k3f9x2mq", "20261122-183411-p7w2aaaa", "20261123-090000-zzzz2222"]:
         record(journal, id_, ("session.created", {}))
     assert journal.find("20261123") == "20261123-090000-zzzz2222"
@@ -101,7 +101,7 @@ def test_a_session_is_found_by_its_beginning_or_the_beginning_of_its_last_part(j
             journal.find(nothing)
 
 
-def test_an_exact_id_is_found_even_when_it_begins_others(journal: SqliteJournal) -> None:
+def test_an_exact_id_is_found_even_when_it_begins_others(journal: SqlJournal) -> None:
     for id_ in ["run", "run2"]:
         record(journal, id_, ("session.created", {}))
     assert journal.find("run") == "run"

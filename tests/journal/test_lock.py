@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agentrunner.errors import SessionBusy, UsageError
-from agentrunner.journal import SessionLock, SqliteJournal, holder
+from agentrunner.journal import SessionLock, SqlJournal, holder
 
 HOLD = """
 import sys
@@ -105,7 +105,7 @@ def test_the_same_process_cannot_hold_a_session_twice(home: Path) -> None:
         lock.release()
 
 
-def test_the_holder_may_delete_the_session_and_the_next_lock_is_a_new_one(home: Path, journal: SqliteJournal) -> None:
+def test_the_holder_may_delete_the_session_and_the_next_lock_is_a_new_one(home: Path, journal: SqlJournal) -> None:
     with SessionLock(home, "s") as lock:
         journal.remove("s")
         assert not lock.path.exists()

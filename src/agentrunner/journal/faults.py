@@ -1,4 +1,4 @@
-"""What can go wrong with the database, as errors for people. It only chooses words; nothing is retried here."""
+"""What can go wrong with a journal in a file, as errors for people. It only chooses words; nothing is retried here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def full(path: Path, why: str) -> AgentError:
     return JournalFull(f"the journal {str(path)!r} could not be written: {why}", "free some space, then resume")
 
 
-def damaged(path: Path, why: str) -> AgentError:
+def damaged(path: Path | str, why: str) -> AgentError:
+    if "://" in str(path):
+        return JournalError(f"the journal {path!r} is damaged: {why}", "restore a copy")
     return JournalError(
         f"the journal {str(path)!r} is damaged or not a journal: {why}",
         f"move it away (mv {str(path)!r} {str(path) + '.bad'!r}) to begin a new one, or restore a copy",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import sqlite3
 
 from agentrunner.errors import UsageError
+from agentrunner.journal.database import Execute
 from agentrunner.journal.sessions import SessionRow, to_row
 
 _NEAREST_OF = 1000
@@ -35,10 +35,10 @@ WHERE {_LISTED}
 """  # noqa: S608 - made of constants
 
 
-def list_sessions(db: sqlite3.Connection) -> list[SessionRow]:
+def list_sessions(execute: Execute) -> list[SessionRow]:
     """All sessions, newest first."""
     rows: list[SessionRow] = []
-    for id_, created_at, created, updated_at, claimed_seq, finished_seq, finished, step_seq, step in db.execute(_ROWS):
+    for id_, created_at, created, updated_at, claimed_seq, finished_seq, finished, step_seq, step in execute(_ROWS):
         newest = (
             ("session.created", 0, created),
             ("session.claimed", claimed_seq or 0, None),
@@ -49,9 +49,9 @@ def list_sessions(db: sqlite3.Connection) -> list[SessionRow]:
     return rows
 
 
-def find_session(db: sqlite3.Connection, prefix: str) -> str:
+def find_session(execute: Execute, prefix: str) -> str:
     """The id of the one session whose id, or the last part of it, begins with `prefix`. Raises `UsageError`."""
-    ids = [str(id_) for (id_,) in db.execute(_IDS)]
+    ids = [str(id_) for (id_,) in execute(_IDS)]
     if prefix in ids:
         return prefix
     found = [id_ for id_ in ids if prefix and (id_.startswith(prefix) or id_.split("-")[-1].startswith(prefix))]

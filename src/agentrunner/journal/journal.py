@@ -1,0 +1,243 @@
+"""The journal's statements: events appended by session, and the inbox. It never interprets an event, and it does not
+know which database it speaks to.
+
+All writing is an `INSERT` at the number the writer expects to be next. Whoever takes over a session appends a claim
+first, so the next insert of every earlier owner collides: no lease, no open transaction, no clock is needed for that.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+from agentrunner.errors import JournalError, UsageError
+from agentrunner.journal.blobs import delete_blob, read_blob, write_blob
+from agentrunner.journal.database import Database, Execute
+from agentrunner.journal.encoding import decode, encode, now, summary
+from agentrunner.journal.faults import damaged, fenced
+from agentrunner.journal.listing import find_session, list_sessions
+from agentrunner.journal.lock import lock_path
+from agentrunner.journal.sessions import SessionRow, check_session_id, make_private
+from agentrunner.journal.sqlite import SqliteDatabase
+from agentrunner.types import JSON, Event
+
+BLOB_BYTES = 256 * 1024
+"""Larger payloads are kept outside: they would make every backup, checkpoint and copy of the database slow."""
+
+ROWS_AT_ONCE = 500
+"""Rows of one statement: at 8 parameters each, well below the smallest limit (SQLite's, 32,766)."""
+
+Row = tuple[str, int, str, str, str, str, str, str]
+
+_SELECT = "SELECT session_id, seq, at, type, key, blob, data FROM events WHERE session_id = ?"
+
+
+def open_journal(home: Path, url: str | None = None) -> SqlJournal:
+    """The journal at `url`, by default the SQLite file `home/agent.db` (0600; `home` is made with mode 0700). Raises
+    `UsageError` when it cannot be reached, `JournalError` when the database cannot be used."""
+    if not url:
+        return SqlJournal(home, SqliteDatabase(home))
+    scheme = url.partition("://")[0] if "://" in url else ""
+    if scheme not in ("postgresql", "postgres"):
+        raise UsageError(
+            f"a journal at {scheme + '://...'!r} is not supported",
+            "give AGENT_DATABASE_URL as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or unset it to use SQLite",
+        )
+    from agentrunner.journal.postgres import PostgresDatabase
+
+    return SqlJournal(home, PostgresDatabase(url))
+
+
+class SqlJournal:
+    """Events and inbox in a database. Any thread may use it; any number of processes may open the same database.
+
+    `home` holds what belongs to this machine: locks, the sessions' own files, and large payloads where the database is
+    a file.
+    """
+
+    def __init__(self, home: Path, database: Database) -> None:
+        self.home = home
+        self.blobs = home / "blobs"
+        self.name = database.name
+        self._database = database
+
+    async def append(
+        self, session_id: str, after: int, events: Sequence[tuple[str, str, JSON]], handled: Sequence[int] = ()
+    ) -> list[Event]:
+        """Write (type, key, data) at `after + 1`, `after + 2`, ... and mark the inbox entries `handled`, all in one
+        durable commit. Raises `Fenced` when the session went on without this writer, `JournalFull` when it cannot be
+        written; then nothing was.
+
+        It does not yield to the event loop: a commit takes about a millisecond, and an append that could be cancelled
+        half way would leave its caller not knowing what the journal holds.
+        """
+        if after == 0:
+            check_session_id(session_id)
+        at = now()
+        texts = [encode(data) for _, _, data in events]
+        written = [
+            Event(session_id, seq, at, type_, key, data)
+            for seq, ((type_, key, _), (_, data)) in enumerate(zip(events, texts, strict=True), after + 1)
+        ]
+        self._write(session_id, after, written, [text for text, _ in texts], handled)
+        return written
+
+    def copy_in(self, session_id: str, events: Sequence[Event]) -> None:
+        """Write a whole session as another journal has it, in one commit. Raises `Fenced` when there is one of this id,
+        and `JournalError` when these are not the events of one session from its beginning."""
+        check_session_id(session_id)
+        whole = [(event.session_id, event.seq) for event in events]
+        if whole != [(session_id, seq) for seq in range(1, len(events) + 1)]:
+            raise JournalError(
+                f"session {session_id} is not whole: its events are not numbered 1, 2, 3, ...", "export it again"
+            )
+        self._write(session_id, 0, events, [encode(event.data)[0] for event in events], ())
+
+    def load(self, session_id: str, after: int = 0) -> list[Event]:
+        """All events with a number greater than `after`, in order."""
+        rows = self._database.read(
+            lambda execute: execute(_SELECT + " AND seq > ? ORDER BY seq", (session_id, after)).fetchall()
+        )
+        return [self._event(row) for row in rows]
+
+    def last(self, session_id: str) -> Event | None:
+        """The newest event of the session, None when there is no such session."""
+        row = self._database.read(
+            lambda execute: execute(_SELECT + " ORDER BY seq DESC LIMIT 1", (session_id,)).fetchone()
+        )
+        return self._event(row) if row else None
+
+    def post(self, session_id: str, kind: str, data: JSON) -> int:
+        """Leave something in the session's inbox. Anybody may. Returns its id."""
+        entry = (session_id, now(), kind, encode(data)[0])
+
+        def insert(execute: Execute) -> int:
+            statement = "INSERT INTO inbox (session_id, at, kind, data) VALUES (?, ?, ?, ?) RETURNING id"
+            return int(execute(statement, entry).fetchone()[0])
+
+        def look(execute: Execute) -> int | None:
+            statement = "SELECT MAX(id) FROM inbox WHERE session_id = ? AND at = ? AND kind = ? AND data = ?"
+            return execute(statement, entry).fetchone()[0]
+
+        return self._database.write(insert, single=True, done=look)
+
+    def drain(self, session_id: str) -> list[tuple[int, str, JSON]]:
+        """What waits in the inbox: (id, kind, data), oldest first. An entry waits until an `append` names it as
+        handled, so one whose owner died before journalling the outcome is seen by the next owner."""
+        rows = self._database.read(
+            lambda execute: execute(
+                "SELECT id, kind, data FROM inbox WHERE session_id = ? AND handled_seq IS NULL ORDER BY id",
+                (session_id,),
+            ).fetchall()
+        )
+        return [(int(id_), kind, decode(data)) for id_, kind, data in rows]
+
+    def sessions(self, workspace: str | None = None) -> list[SessionRow]:
+        """All sessions, newest first; only those of `workspace` when it is given."""
+        rows = self._database.read(list_sessions)
+        return [row for row in rows if workspace is None or row.workspace == workspace]
+
+    def find(self, prefix: str) -> str:
+        """The id of the one session whose id, or the last part of it, begins with `prefix`. Raises `UsageError`."""
+        return self._database.read(lambda execute: find_session(execute, prefix))
+
+    def remove(self, session_id: str) -> None:
+        """Delete the session: its events, inbox, folder, lock file, and payloads that no other session uses. The caller
+        holds its `SessionLock`; a writer that does not is fenced off."""
+        check_session_id(session_id)
+
+        def delete_rows(execute: Execute) -> list[str]:
+            query = "SELECT DISTINCT blob FROM events WHERE session_id = ? AND blob <> ''"
+            blobs = [str(blob) for (blob,) in execute(query, (session_id,))]
+            execute("DELETE FROM events WHERE session_id = ?", (session_id,))
+            execute("DELETE FROM inbox WHERE session_id = ?", (session_id,))
+            return blobs
+
+        blobs = self._database.write(delete_rows, alone=True)
+
+        def delete_blobs(execute: Execute) -> None:
+            for blob in blobs:
+                if not execute("SELECT 1 FROM events WHERE blob = ? LIMIT 1", (blob,)).fetchone():
+                    delete_blob(self.blobs, blob)
+
+        # In a transaction of its own: rows that refer to a file must be gone for good before the file is, and nobody
+        # may begin to refer to it in between.
+        if blobs:
+            self._database.write(delete_blobs, alone=True)
+        self._remove_files(session_id)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _write(
+        self, session_id: str, after: int, events: Sequence[Event], texts: Sequence[str], handled: Sequence[int]
+    ) -> None:
+        statements = -(-len(events) // ROWS_AT_ONCE) + len(handled)
+
+        def insert(execute: Execute) -> bool:
+            rows = (self._row(event, text) for event, text in zip(events, texts, strict=True))
+            while some := list(islice(rows, ROWS_AT_ONCE)):
+                values = [value for row in some for value in row]
+                if execute(_insert(len(some)), (*values, after, session_id, after)).rowcount != len(some):
+                    raise fenced(session_id)
+            for entry in handled:
+                execute(
+                    "UPDATE inbox SET handled_seq = ? WHERE id = ? AND session_id = ?", (after + 1, entry, session_id)
+                )
+            return True
+
+        def look(execute: Execute) -> bool | None:
+            """A connection that broke while these were committed does not say whether they were."""
+            rows = execute(_SELECT + " AND seq > ? ORDER BY seq", (session_id, after)).fetchall()
+            ours = [(e.session_id, e.seq, e.at, e.type, e.key, t) for e, t in zip(events, texts, strict=True)]
+            return True if ours and [(*row[:5], row[6]) for row in rows[: len(ours)]] == ours else None
+
+        try:
+            self._database.write(insert, single=statements == 1, done=look)
+        except self._database.taken as error:
+            raise fenced(session_id) from error
+
+    def _row(self, event: Event, text: str) -> Row:
+        blob = self._keep_outside(text) if self._database.large_outside else ""
+        brief = summary(event.type, event.data)
+        return (event.session_id, event.seq, event.at, event.type, event.key, blob, "" if blob else text, brief)
+
+    def _keep_outside(self, text: str) -> str:
+        # At most 4 bytes per character: a short text need not be encoded to know that it fits.
+        if len(text) * 4 <= BLOB_BYTES or len(content := text.encode()) <= BLOB_BYTES:
+            return ""
+        make_private(self.home, "blobs")
+        return write_blob(self.blobs, content)
+
+    def _event(self, row: tuple[str, int, str, str, str, str, str]) -> Event:
+        session_id, seq, at, type_, key, blob, data = row
+        text = read_blob(self.blobs, blob) if blob else data
+        try:
+            return Event(session_id, seq, at, type_, key, decode(text))
+        except ValueError as error:
+            raise damaged(self.name, f"event {seq} of session {session_id} is not JSON") from error
+
+    def _remove_files(self, session_id: str) -> None:
+        folder = self.home / "sessions" / session_id
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+            lock_path(self.home, session_id).unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"the session is deleted, but not its files in {str(folder)!r}: {error.strerror}", "delete them by hand"
+            ) from error
+
+
+@lru_cache(16)
+def _insert(rows: int) -> str:
+    """Writes this many events, unless the one before them is gone: a session that lost its last event was deleted, and
+    what would be written now would begin in the middle."""
+    values = ", ".join(["(?, CAST(? AS BIGINT), ?, ?, ?, ?, ?, ?)"] * rows)
+    return (
+        f"INSERT INTO events (session_id, seq, at, type, key, blob, data, summary) SELECT * FROM (VALUES {values}) v"  # noqa: S608 - made of constants
+        " WHERE CAST(? AS BIGINT) = 0 OR EXISTS (SELECT 1 FROM events WHERE session_id = ? AND seq = ?)"
+    )
