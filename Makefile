@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install fix check test attacks fuzz bench
+.PHONY: help install fix check test attacks kill fuzz bench
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -27,6 +27,9 @@ test:  ## the default tests
 
 attacks:  ## every attack on the sandbox, behind every wall of this machine
 	$(BIN)/pytest -m "slow or not slow" -r s tests/attacks tests/sandbox
+
+kill:  ## every kill: the whole matrix, a thousand at random moments, a torn log at every byte
+	$(BIN)/pytest -m "slow or not slow" -p no:randomly tests/kill
 
 fuzz:  ## properties over many more random cases: the budget against a hostile endpoint
 	$(BIN)/pytest -m slow -p no:randomly tests/guard/test_wall.py
