@@ -43,7 +43,9 @@ class Order:
     folder: str
     base_url: str
     url: str = ""
-    """Of the journal; empty for the file in the folder."""
+    """Of the journal; empty for the file in the home."""
+    home: str = "home"
+    """Its name in the folder; each stands for a machine."""
     kind: str = "pure"
     length: int = 3
     point: str = ""
@@ -169,7 +171,7 @@ async def attempt(order: Order, connection: Connection) -> str:
     folder = Path(order.folder)
     if order.file_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.file_bytes, order.file_bytes))
-    with contextlib.closing(_open(order)) as journal, SessionLock(folder / "home", order.session):
+    with contextlib.closing(_open(order)) as journal, SessionLock(folder / order.home, order.session):
         past = journal.load(order.session)
         if past and past[-1].type == "session.finished" and past[-1].data["status"] == "completed":
             return "completed"
@@ -208,7 +210,7 @@ async def attempt(order: Order, connection: Connection) -> str:
 
 
 def _open(order: Order) -> SqlJournal:
-    home = Path(order.folder) / "home"
+    home = Path(order.folder) / order.home
     if not order.pages:
         return open_journal(home, order.url or None)
     database = SqliteDatabase(home)

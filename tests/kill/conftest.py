@@ -16,7 +16,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 @pytest.fixture(scope="module")
-def databases(request: pytest.FixtureRequest) -> dict[str, str]:
+def databases() -> dict[str, str]:
     """URLs of journals by name, as they are asked for."""
     return {"sqlite": ""}
 

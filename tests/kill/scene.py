@@ -46,7 +46,7 @@ class Scene:
         return code
 
     def events(self, order: Order) -> list[Event]:
-        with contextlib.closing(open_journal(self.folder / "home", order.url or None)) as journal:
+        with contextlib.closing(open_journal(self.folder / order.home, order.url or None)) as journal:
             return journal.load(order.session)
 
     def asked(self, order: Order) -> Counter[int]:
@@ -98,6 +98,18 @@ def expected_transcript(kind: str, length: int) -> list[tuple[Any, ...]]:
     said.append((f"/llm:{last}", "finish", {"answer": answer}))
     said.append((f"/tool:{last}:0", "finish", "ok", "finished: done, artifacts: 0"))
     return [*said, ("completed", "goal_met", answer, last)]
+
+
+def differences(order: Order, events: list[Event]) -> list[str]:
+    """In which unsafe steps the session went another way than one that nobody harms: the model was told that their
+    outcome is not known. Any other difference fails."""
+    unknown: list[str] = []
+    for wanted, found in zip(expected_transcript(order.kind, order.length), transcript(events), strict=True):
+        if wanted != found:
+            assert (*wanted[:2], "unknown") == found[:3], (wanted, found)
+            assert found[1] == "unsafe"
+            unknown.append(str(found[0]))
+    return unknown
 
 
 def transcript(events: list[Event]) -> list[tuple[Any, ...]]:
