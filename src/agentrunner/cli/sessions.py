@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from agentrunner.cli import moving
 from agentrunner.errors import UsageError
 from agentrunner.sanitise import clean
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 sessions_app = typer.Typer(add_completion=False, invoke_without_command=True)
 report_app = typer.Typer(add_completion=False)
+sessions_app.command("import")(moving.import_)
+sessions_app.command()(moving.migrate)
 APPS = {"sessions": sessions_app, "report": report_app}
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The session, or the beginning of its id.")]
@@ -35,7 +38,7 @@ def open_here() -> "Generator[SqliteJournal]":
 
 @sessions_app.callback()
 def sessions(context: typer.Context) -> None:
-    """List, show, export and remove saved sessions."""
+    """List, show, export, import, move and remove saved sessions."""
     if context.invoked_subcommand is None:
         list_sessions()
 

@@ -1,21 +1,24 @@
 """The journal: what happened in every session, and who works on one now. It knows nothing of what the events mean.
 
-`journal` keeps events and inbox, in a database of `sqlite` or `postgres`; `blobs` the payloads that are too large for a
-row; `lock` says who is alive; `sessions` names sessions and their folders; `encoding` turns values into JSON text and
-back.
+`journal` keeps events and inbox, in a database of `sqlite` or `postgres`; `copying` takes sessions from one to another;
+`blobs` has the payloads that are too large for a row; `lock` says who is alive; `sessions` names sessions and their
+folders; `encoding` turns values into JSON text and back.
 """
 
+from agentrunner.journal.copying import Copied, copy_session
 from agentrunner.journal.journal import SqlJournal, open_journal
 from agentrunner.journal.journal import SqlJournal as SqliteJournal
 from agentrunner.journal.lock import Holder, SessionLock, holder
 from agentrunner.journal.sessions import SessionRow, new_session_id, session_folder
 
 __all__ = [
+    "Copied",
     "Holder",
     "SessionLock",
     "SessionRow",
     "SqlJournal",
     "SqliteJournal",
+    "copy_session",
     "holder",
     "new_session_id",
     "open_journal",

@@ -62,7 +62,7 @@ class SqlJournal:
         self.home = home
         self.blobs = home / "blobs"
         self.name = database.name
-        self._database = database
+        self.database = database
 
     async def append(
         self, session_id: str, after: int, events: Sequence[tuple[str, str, JSON]], handled: Sequence[int] = ()
@@ -85,27 +85,28 @@ class SqlJournal:
         self._write(session_id, after, written, [text for text, _ in texts], handled)
         return written
 
-    def copy_in(self, session_id: str, events: Sequence[Event]) -> None:
-        """Write a whole session as another journal has it, in one commit. Raises `Fenced` when there is one of this id,
-        and `JournalError` when these are not the events of one session from its beginning."""
+    def copy_in(self, session_id: str, events: Sequence[Event], after: int = 0) -> None:
+        """Write events that another journal holds, with their own times, in one commit. Raises `Fenced` when there are
+        events after `after`, and `JournalError` when these do not follow it without a gap."""
         check_session_id(session_id)
-        whole = [(event.session_id, event.seq) for event in events]
-        if whole != [(session_id, seq) for seq in range(1, len(events) + 1)]:
+        found = [(event.session_id, event.seq) for event in events]
+        if found != [(session_id, seq) for seq in range(after + 1, after + 1 + len(events))]:
             raise JournalError(
-                f"session {session_id} is not whole: its events are not numbered 1, 2, 3, ...", "export it again"
+                f"session {session_id} is not whole: its events are not numbered {after + 1}, {after + 2}, ...",
+                "copy it again from where it is whole",
             )
-        self._write(session_id, 0, events, [encode(event.data)[0] for event in events], ())
+        self._write(session_id, after, events, [encode(event.data)[0] for event in events], ())
 
     def load(self, session_id: str, after: int = 0) -> list[Event]:
         """All events with a number greater than `after`, in order."""
-        rows = self._database.read(
+        rows = self.database.read(
             lambda execute: execute(_SELECT + " AND seq > ? ORDER BY seq", (session_id, after)).fetchall()
         )
         return [self._event(row) for row in rows]
 
     def last(self, session_id: str) -> Event | None:
         """The newest event of the session, None when there is no such session."""
-        row = self._database.read(
+        row = self.database.read(
             lambda execute: execute(_SELECT + " ORDER BY seq DESC LIMIT 1", (session_id,)).fetchone()
         )
         return self._event(row) if row else None
@@ -122,12 +123,12 @@ class SqlJournal:
             statement = "SELECT MAX(id) FROM inbox WHERE session_id = ? AND at = ? AND kind = ? AND data = ?"
             return execute(statement, entry).fetchone()[0]
 
-        return self._database.write(insert, single=True, done=look)
+        return self.database.write(insert, single=True, done=look)
 
     def drain(self, session_id: str) -> list[tuple[int, str, JSON]]:
         """What waits in the inbox: (id, kind, data), oldest first. An entry waits until an `append` names it as
         handled, so one whose owner died before journalling the outcome is seen by the next owner."""
-        rows = self._database.read(
+        rows = self.database.read(
             lambda execute: execute(
                 "SELECT id, kind, data FROM inbox WHERE session_id = ? AND handled_seq IS NULL ORDER BY id",
                 (session_id,),
@@ -137,12 +138,12 @@ class SqlJournal:
 
     def sessions(self, workspace: str | None = None) -> list[SessionRow]:
         """All sessions, newest first; only those of `workspace` when it is given."""
-        rows = self._database.read(list_sessions)
+        rows = self.database.read(list_sessions)
         return [row for row in rows if workspace is None or row.workspace == workspace]
 
     def find(self, prefix: str) -> str:
         """The id of the one session whose id, or the last part of it, begins with `prefix`. Raises `UsageError`."""
-        return self._database.read(lambda execute: find_session(execute, prefix))
+        return self.database.read(lambda execute: find_session(execute, prefix))
 
     def remove(self, session_id: str) -> None:
         """Delete the session: its events, inbox, folder, lock file, and payloads that no other session uses. The caller
@@ -156,7 +157,7 @@ class SqlJournal:
             execute("DELETE FROM inbox WHERE session_id = ?", (session_id,))
             return blobs
 
-        blobs = self._database.write(delete_rows, alone=True)
+        blobs = self.database.write(delete_rows, alone=True)
 
         def delete_blobs(execute: Execute) -> None:
             for blob in blobs:
@@ -166,11 +167,11 @@ class SqlJournal:
         # In a transaction of its own: rows that refer to a file must be gone for good before the file is, and nobody
         # may begin to refer to it in between.
         if blobs:
-            self._database.write(delete_blobs, alone=True)
+            self.database.write(delete_blobs, alone=True)
         self._remove_files(session_id)
 
     def close(self) -> None:
-        self._database.close()
+        self.database.close()
 
     def _write(
         self, session_id: str, after: int, events: Sequence[Event], texts: Sequence[str], handled: Sequence[int]
@@ -196,12 +197,12 @@ class SqlJournal:
             return True if ours and [(*row[:5], row[6]) for row in rows[: len(ours)]] == ours else None
 
         try:
-            self._database.write(insert, single=statements == 1, done=look)
-        except self._database.taken as error:
+            self.database.write(insert, single=statements == 1, done=look)
+        except self.database.taken as error:
             raise fenced(session_id) from error
 
     def _row(self, event: Event, text: str) -> Row:
-        blob = self._keep_outside(text) if self._database.large_outside else ""
+        blob = self._keep_outside(text) if self.database.large_outside else ""
         brief = summary(event.type, event.data)
         return (event.session_id, event.seq, event.at, event.type, event.key, blob, "" if blob else text, brief)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from agentrunner.render.stdout import is_utf8
 from agentrunner.types import Event
@@ -13,6 +13,8 @@ from agentrunner.types import Event
 VERSION = 1
 
 _ENVELOPE = ("v", "seq", "at", "session_id", "type")
+_TAKEN = {*_ENVELOPE, "_key", "_data"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _HOSTILE = re.compile(
     "[\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
@@ -42,7 +44,43 @@ def public(event: Event) -> dict[str, Any]:
 
 def export(events: Iterable[Event]) -> Iterator[str]:
     """One line per event, without the line break: all that the journal has, with internal keys and the event's key."""
-    return (to_json(public(event) | {"_key": event.key} | event.data) for event in events)
+    return (to_json(_whole(event)) for event in events)
+
+
+def _whole(event: Event) -> dict[str, Any]:
+    line = public(event) | {"_key": event.key}
+    # Data that has a name of the envelope's stands apart, so that nothing is lost.
+    return line | ({"_data": event.data} if _TAKEN & event.data.keys() else event.data)
+
+
+def read_export(lines: Iterable[bytes]) -> Iterator[Event]:
+    """The events of exported lines, as they were. Raises `ValueError` for what is not one; nothing else is checked."""
+    for number, line in enumerate(lines, 1):
+        try:
+            yield _event(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"line {number}: {error}") from error
+
+
+def _event(line: object) -> Event:
+    if not isinstance(line, dict):
+        raise ValueError("not a JSON object")
+    fields: dict[str, Any] = dict(cast(dict[str, Any], line))
+    version, seq, *texts = (fields.pop(name, None) for name in (*_ENVELOPE, "_key"))
+    if version != VERSION:
+        raise ValueError(f"its format is {version!r}, this program reads format {VERSION}")
+    if type(seq) is not int or not all(isinstance(text, str) and _storable(text) for text in texts):
+        raise ValueError("not an exported event")
+    at, session_id, type_, key = cast(list[str], texts)
+    data: object = fields.get("_data", fields)
+    if not isinstance(data, dict):
+        raise ValueError("its data is not a JSON object")
+    return Event(session_id, seq, at, type_, key, cast(dict[str, Any], data))
+
+
+def _storable(text: str) -> bool:
+    """Lone surrogates have no encoding, and PostgreSQL stores no NUL."""
+    return "\0" not in text and not _SURROGATE.search(text)
 
 
 class JsonlWriter:
