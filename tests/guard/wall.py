@@ -11,7 +11,7 @@ from typing import Any
 
 from agentrunner.engine import Control, Parts, run_session
 from agentrunner.guard.ledger import Ledger, Reservation
-from agentrunner.journal import SqliteJournal
+from agentrunner.journal import SqlJournal
 from agentrunner.llm.chat import ChatModel
 from agentrunner.llm.client import Connection, Target
 from agentrunner.strategies.conversation import Conversation
@@ -74,7 +74,7 @@ class Died(BaseException):
 class MortalJournal:
     """The real journal, until its time has come."""
 
-    def __init__(self, journal: SqliteJournal, writes: int, takes_hold: bool) -> None:
+    def __init__(self, journal: SqlJournal, writes: int, takes_hold: bool) -> None:
         self._journal, self._left, self._takes_hold = journal, writes, takes_hold
         self.dead = False
 
@@ -151,7 +151,7 @@ class Run:
 class Scene:
     """What all cases share: a loop, a journal, an address."""
 
-    def __init__(self, journal: SqliteJournal, door: Door, base_url: str) -> None:
+    def __init__(self, journal: SqlJournal, door: Door, base_url: str) -> None:
         self._journal, self._door, self._base_url = journal, door, base_url
         self._connection = Connection(Target(base_url, azure=False), None)
 

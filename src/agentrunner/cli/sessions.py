@@ -14,7 +14,7 @@ from agentrunner.errors import UsageError
 from agentrunner.sanitise import clean
 
 if TYPE_CHECKING:
-    from agentrunner.journal import SessionRow, SqliteJournal
+    from agentrunner.journal import SessionRow, SqlJournal
 
 sessions_app = typer.Typer(add_completion=False, invoke_without_command=True)
 report_app = typer.Typer(add_completion=False)
@@ -26,7 +26,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The session, or the begin
 
 
 @contextlib.contextmanager
-def open_here() -> "Generator[SqliteJournal]":
+def open_here() -> "Generator[SqlJournal]":
     """The journal that the environment and the configuration name."""
     from agentrunner.config import load
     from agentrunner.journal import open_journal

@@ -7,7 +7,6 @@ folders; `encoding` turns values into JSON text and back.
 
 from agentrunner.journal.copying import Copied, copy_session
 from agentrunner.journal.journal import SqlJournal, open_journal
-from agentrunner.journal.journal import SqlJournal as SqliteJournal
 from agentrunner.journal.lock import Holder, SessionLock, holder
 from agentrunner.journal.sessions import SessionRow, new_session_id, session_folder
 
@@ -17,7 +16,6 @@ __all__ = [
     "SessionLock",
     "SessionRow",
     "SqlJournal",
-    "SqliteJournal",
     "copy_session",
     "holder",
     "new_session_id",

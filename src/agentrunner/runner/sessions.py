@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agentrunner.engine import Control, Parts, run_session
 from agentrunner.errors import UsageError
 from agentrunner.guard.ledger import Ledger, Rates
-from agentrunner.journal import SessionLock, SqliteJournal, new_session_id, open_journal, session_folder
+from agentrunner.journal import SessionLock, SqlJournal, new_session_id, open_journal, session_folder
 from agentrunner.runner.guarding import limits_of, look_at
 from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files
 from agentrunner.runner.models import (
@@ -157,7 +157,7 @@ class _Runner:
     settings: "Settings"
     outlet: Outlet
     control: Control
-    journal: SqliteJournal
+    journal: SqlJournal
     workspace: Path
     sandbox: "Sandbox | None"
     rates: Rates | None
