@@ -276,3 +276,26 @@ def test_a_server_that_stays_away_ends_the_wait_with_one_line(
         finally:
             postgres.start()
         assert len(journal.load("s")) == 1
+
+
+OPEN = """
+import sys
+from pathlib import Path
+import psycopg
+from agentrunner.journal import open_journal
+print("ready", flush=True)
+sys.stdin.readline()
+open_journal(Path(sys.argv[1]), sys.argv[2]).close()
+"""
+
+
+def test_processes_that_make_the_tables_at_the_same_moment_all_find_them(home: Path, url: str) -> None:
+    openers = [python(OPEN, home, url, stdin=subprocess.PIPE) for _ in range(5)]
+    for opener in openers:
+        assert opener.stdout is not None
+        assert opener.stdout.readline() == "ready\n"
+    for opener in openers:
+        assert opener.stdin is not None
+        opener.stdin.write("\n")
+        opener.stdin.flush()
+    assert [(opener.communicate(timeout=60), opener.returncode)[1] for opener in openers] == [0] * 5

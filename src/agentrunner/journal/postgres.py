@@ -170,10 +170,7 @@ class PostgresDatabase:
         execute("SELECT pg_advisory_xact_lock(?)", (_MIGRATING,))
         version = self._version(execute)
         if version == 0:
-            (taken,) = execute(
-                "SELECT to_regclass('events') IS NOT NULL OR to_regclass('inbox') IS NOT NULL"
-            ).fetchone()
-            if taken:
+            if _tables(execute):
                 raise JournalError(
                     f"the database at {self.name!r} has tables 'events' or 'inbox' that are not a journal's",
                     "give AGENT_DATABASE_URL a database or a schema (?options=-csearch_path%3DNAME) of its own",
@@ -184,7 +181,7 @@ class PostgresDatabase:
         execute("UPDATE agent_journal SET format = ?", (len(MIGRATIONS),))
 
     def _version(self, execute: Execute) -> int:
-        (there,) = execute("SELECT to_regclass('agent_journal') IS NOT NULL").fetchone()
+        there = "agent_journal" in _tables(execute)
         return int(execute("SELECT format FROM agent_journal").fetchone()[0]) if there else 0
 
     @contextlib.contextmanager
@@ -195,6 +192,16 @@ class PostgresDatabase:
             raise
         except self._errors as error:
             raise _for_people(error, self.name, lost=self._db.closed) from error
+
+
+def _tables(execute: Execute) -> set[str]:
+    """Which of the journal's tables there are. `to_regclass` would answer from a cache that is not refreshed while a
+    transaction waits for whoever is just making them."""
+    rows = execute(
+        "SELECT tablename FROM pg_tables WHERE schemaname = ANY (current_schemas(false))"
+        " AND tablename IN ('agent_journal', 'events', 'inbox')"
+    )
+    return {str(name) for (name,) in rows}
 
 
 @lru_cache(64)
