@@ -1,7 +1,7 @@
 """What every room's tests may use: the program in a fresh folder, and whether this machine can sandbox code."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -17,8 +17,12 @@ settings.load_profile("sample")
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Agent:
-    return Agent(tmp_path / "place")
+def agent(tmp_path: Path) -> Generator[Agent]:
+    """The program in a fresh folder. Whatever sessions it makes there, each must be the same when it is replayed."""
+    agent = Agent(tmp_path / "place")
+    yield agent
+    if agent.replayable:
+        assert agent.replays() == []
 
 
 @cache

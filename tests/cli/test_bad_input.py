@@ -142,6 +142,7 @@ def test_an_answer_to_no_question(agent: Agent) -> None:
 
 
 def test_a_corrupt_database(agent: Agent) -> None:
+    agent.replayable = False
     agent("run", "hi", "--script", agent.script(finish()))
     for path in agent.home.glob("agent.db*"):
         path.unlink()
@@ -150,6 +151,7 @@ def test_a_corrupt_database(agent: Agent) -> None:
 
 
 def test_a_database_of_a_newer_version(agent: Agent) -> None:
+    agent.replayable = False
     agent("run", "hi", "--script", agent.script(finish()))
     with sqlite3.connect(agent.home / "agent.db") as db:
         db.execute("PRAGMA user_version = 999")

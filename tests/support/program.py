@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from tests.support.replays import differences
+
 JSON = dict[str, Any]
 
 
@@ -42,6 +44,8 @@ class Agent:
         self.folder = folder
         self.home = folder / "agent-home"
         self.workspace = folder / "workspace"
+        self.replayable = True
+        """Set to False by a test that spoils the journal, or changes what its sessions were made with."""
         folder.mkdir(parents=True, exist_ok=True)
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -83,6 +87,10 @@ class Agent:
         path = self.folder / name
         path.write_text(yaml.safe_dump(list(entries), allow_unicode=True), encoding="utf-8")
         return str(path)
+
+    def replays(self) -> list[str]:
+        """What differs when this folder's sessions are run again from their journal, in this process."""
+        return differences(self.home, self.environment(), self.folder)
 
     def session(self) -> str:
         """The id of the newest session."""

@@ -44,6 +44,7 @@ async def _act(run: Run, act: Act, key: str, branch: str) -> list[Any]:
 
 async def _ask(run: Run, ask: Ask, branch: str, ordinal: int, detector: StuckDetector) -> Step:
     key = f"{branch}/llm:{ordinal}"
+    run.witness(ask, key)
     step = _answered_before(run, ask, key, branch)
     if step is None:
         answered = await answer(run, ask, key, branch)

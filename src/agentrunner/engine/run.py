@@ -8,7 +8,7 @@ from typing import Literal
 from agentrunner.engine.log import Log
 from agentrunner.guard.ledger import Ledger
 from agentrunner.guard.limits import Limits
-from agentrunner.types import JSON, Event, Human, Listener, Model, Session, Strategy, Toolbox, ToolCall
+from agentrunner.types import JSON, Ask, Event, Human, Listener, Model, Session, Strategy, Toolbox, ToolCall
 
 Status = Literal["completed", "incomplete", "requires_action", "failed", "cancelled"]
 
@@ -70,6 +70,10 @@ async def _not_looked_at(call: ToolCall) -> str:
     return ""
 
 
+def _unseen(ask: Ask, key: str) -> None:
+    return None
+
+
 @dataclass(slots=True)
 class Parts:
     """The plugs of one attempt. `wrap_up` gives the generator that writes the last words of a stopped run from
@@ -118,6 +122,8 @@ class Run:
     """The last plan of each branch."""
     tools_digest: str = ""
     """Hash of the session's tools, made at first use."""
+    witness: Callable[[Ask, str], None] = _unseen
+    """Told of each request before it is answered, be it from the journal or live."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _pausing: int = 0

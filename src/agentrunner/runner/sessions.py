@@ -136,13 +136,13 @@ async def resume(
             created = past[0].data
             if created["strategy"] not in STRATEGIES:
                 raise UsageError(f"the session's strategy {created['strategy']!r} is not part of this version")
-            settings = _as_it_was(settings, chosen, created["_settings"])
+            settings = as_it_was(settings, chosen, created["_settings"])
             check_key(settings)
             warm_up(settings)
             rates = _rates(settings, outlet)
             workspace = check_workspace(Path(created["workspace"]), settings.home)
             sandbox, notes = open_sandbox_for(settings, workspace)
-            session = session_of(past[0])
+            session = session_of(past)
             outlet.recall(past)
             warn_of_none(sandbox, outlet.alarm)
             opening = [*other_sandbox(past, sandbox, notes, outlet.remark), *_opening(past, instruction, answer, more)]
@@ -239,9 +239,11 @@ def _pinned(session: Session) -> JSON:
     return data | {"prompts": dict(session.prompts), "tools": [asdict(spec) for spec in session.tools]}
 
 
-def session_of(created: Event) -> Session:
-    """The session as it was pinned when it was created."""
+def session_of(past: Sequence[Event]) -> Session:
+    """The session as it was pinned when it was created, with the tools that were accepted since then."""
+    created = past[0]
     data, pinned = created.data, created.data["_session"]
+    accepted = [event.data["_tools"] for event in past if event.type == "tools.changed"]
     names = ("date", "prompts", "verify", "output_schema", "context_tokens", "protocol")
     return Session(
         id=created.session_id,
@@ -249,7 +251,7 @@ def session_of(created: Event) -> Session:
         strategy=data["strategy"],
         model=data["model"],
         budget=Budget(**data["budget"]),
-        tools=tuple(ToolSpec(**spec) for spec in pinned["tools"]),
+        tools=tuple(ToolSpec(**spec) for spec in (accepted or [pinned["tools"]])[-1]),
         files=tuple(pinned["files"]),
         notes=tuple(pinned["notes"]),
         template=fill_in,
@@ -282,7 +284,7 @@ def _open_question(past: Sequence[Event]) -> Event:
     return asked[-1]
 
 
-def _as_it_was(settings: "Settings", chosen: set[str], pinned: JSON) -> "Settings":
+def as_it_was(settings: "Settings", chosen: set[str], pinned: JSON) -> "Settings":
     """The session's own settings, with what was given for this attempt on top."""
     current: dict[str, Any] = {name: getattr(settings, name) for name in type(settings).model_fields}
     kept = {name: value for name, value in pinned.items() if name not in chosen and name in current}
