@@ -69,6 +69,9 @@ def resume_command(
     add_cost: Annotated[float | None, typer.Option(metavar="USD", min=0, help="Raise the limit of cost.")] = None,
     add_tokens: Annotated[int | None, typer.Option(metavar="N", min=0, help="Raise the limit of tokens.")] = None,
     add_time: Annotated[str | None, typer.Option(metavar="TIME", help="Raise the limit of time, as in 10m.")] = None,
+    allow_changed: Annotated[
+        bool, typer.Option("--allow-changed", help="Go on although this version has other tools or labels.")
+    ] = False,
     **flags: Any,
 ) -> int:
     """Go on with a saved session."""
@@ -93,9 +96,16 @@ def resume_command(
     name = session
 
     def job(settings: "Settings", outlet: Outlet, control: Control) -> Awaitable[Event]:
-        raised = more if any(more.values()) else None
         return resume(
-            name, settings, chosen, outlet, control, instruction=instruction or "", answer=answer, more=raised
+            name,
+            settings,
+            chosen,
+            outlet,
+            control,
+            instruction=instruction or "",
+            answer=answer,
+            more=more if any(more.values()) else None,
+            allow_changed=allow_changed,
         )
 
     return conduct(settings, job)

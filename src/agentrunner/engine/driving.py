@@ -38,6 +38,10 @@ async def drive(run: Run, strategy: Strategy, branch: str = "") -> Answer:
 
 
 async def _act(run: Run, act: Act, key: str, branch: str) -> list[Any]:
+    for position, call in enumerate(act.calls):
+        recorded = run.log.last(f"{key}:{position}", "tool.finished")
+        if recorded is not None and recorded.data["name"] != call.name:
+            _accept(run, recorded, "tool", recorded.data["name"], call.name)
     results = await run_calls(run, act.calls, key, branch, run.parts.ledger.steps, approve=False)
     return list(results)
 
@@ -70,7 +74,7 @@ def _answered_before(run: Run, ask: Ask, key: str, branch: str) -> Step | None:
         ask.conversation.drain()
         return Step(key, failed.data["step"], error=StepError("overflow", failed.data["message"]))
     sent = run.log.last(key, "request.sent")
-    _check_structure(ask, received, sent, tools_digest(run, ask))
+    _check_structure(run, ask, received, sent)
     completion = completion_of(received)
     if completion.thoughts and completion.thoughts.plan:
         run.plans[branch] = completion.thoughts.plan
@@ -80,13 +84,31 @@ def _answered_before(run: Run, ask: Ask, key: str, branch: str) -> Step | None:
     return Step(key, received.data["step"] or 0, completion)
 
 
-def _check_structure(ask: Ask, received: Event, sent: Event | None, tools: str) -> None:
-    """A resume answers from the journal only what is asked again in the same way. Wording may differ."""
-    then = received.data["label"]
-    if then != ask.label or (sent is not None and sent.data["_tools"] != tools):
-        what = f"label {then!r}, not {ask.label!r}" if then != ask.label else "other tools"
-        text = f"step {received.data['step']} was made by another version of this program: it had {what}"
-        raise Stop("failed", "internal_error", text)
+def _check_structure(run: Run, ask: Ask, received: Event, sent: Event | None) -> None:
+    """A resume answers from the journal only what is asked again in the same way. Wording may differ.
+
+    What a person accepted is journalled at its request; tools that were accepted, for all requests before that.
+    """
+    then = str(received.data["label"])
+    if then != ask.label:
+        _accept(run, received, "label", then, ask.label)
+    elif sent is not None and sent.data["_tools"] != tools_digest(run, ask):
+        accepted = run.log.last("", "tools.changed")
+        if accepted is None or accepted.seq < sent.seq:
+            _accept(run, received, "tools", "", "")
+
+
+def _accept(run: Run, event: Event, what: str, then: str, now: str) -> None:
+    """Journal that a recorded answer is used for a request of another form, or end the attempt."""
+    if run.log.last(event.key, "change.accepted") is not None:
+        return
+    had = "other tools" if what == "tools" else f"the {what} {then!r}, which is {now!r} now"
+    if not run.parts.allow_changed:
+        text = f"step {event.data['step']} was made by another version of this program: it had {had}"
+        hint = "resume it with that version, or add --allow-changed to go on with the answers that are there"
+        raise Stop("failed", "internal_error", f"{text}; {hint}")
+    place = {name: event.data[name] for name in ("step", "branch")}
+    run.log.note("change.accepted", event.key, place | {"what": what, "was": then, "is": now})
 
 
 async def _with_tools(run: Run, ask: Ask, step: Step, branch: str, ordinal: int) -> Step:

@@ -16,6 +16,7 @@ from agentrunner.engine.run import Parts, Run, Stop
 from agentrunner.engine.session import Opening
 from agentrunner.errors import ModelError
 from agentrunner.guard.ledger import Ledger
+from agentrunner.guard.limits import STOP_AT, Limits
 from agentrunner.types import (
     JSON,
     Answer,
@@ -34,6 +35,10 @@ from agentrunner.types import (
 
 ENDS = {"done": "goal_met", "gave_up": "gave_up", "unverified": "verification_failed"}
 """What a strategy's answer becomes."""
+
+
+_QUIET = Limits(dict.fromkeys(STOP_AT, "off"))
+"""What the guard said stands in the journal."""
 
 
 class _Boundary(Stop):
@@ -112,7 +117,8 @@ class _Attempt:
         except _Boundary:
             answer = None
         except Stop as stop:
-            raise _Differs(Difference(None, "", stop.text)) from stop
+            # Only what the strategy itself called can be other than it was: requests were compared before.
+            raise _Differs(Difference(self._last_step(), "", stop.text.partition(";")[0])) from stop
         self._check_all_made()
         self._check_end(answer)
         await self._last_words()
@@ -121,7 +127,7 @@ class _Attempt:
         nowhere = _Nowhere()
         ledger = Ledger(self.session.budget, None)
         makers = self.makers
-        parts = Parts(nowhere, nowhere, ledger, makers.wrap_up, makers.facts, _no_summary, lambda: 0.0)
+        parts = Parts(nowhere, nowhere, ledger, makers.wrap_up, makers.facts, _no_summary, lambda: 0.0, guard=_QUIET)
         run = Run(self.session, parts, Log(nowhere, self.session.id, self.past, ()), 0.0)
         run.witness = lambda ask, key: self._witness(run, ask, key)
         return run

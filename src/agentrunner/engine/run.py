@@ -96,6 +96,8 @@ class Parts:
     """How strict the stuck detector is."""
     look_at_workspace: Callable[[ToolCall], Awaitable[str]] = _not_looked_at
     """A hash of the workspace after this call, for the stuck detector; empty when there is none."""
+    allow_changed: bool = False
+    """Go on with recorded answers although their requests had other labels or tools."""
     max_output_tokens: int = 16_384
     retries: int = 5
     """Attempts after the first at one request."""

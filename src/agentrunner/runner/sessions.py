@@ -13,6 +13,7 @@ from agentrunner.engine import Control, Parts, run_session
 from agentrunner.errors import UsageError
 from agentrunner.guard.ledger import Ledger, Rates
 from agentrunner.journal import SessionLock, SqlJournal, new_session_id, open_journal, session_folder
+from agentrunner.runner.changes import accept_tools, say_other_prompts
 from agentrunner.runner.guarding import limits_of, look_at
 from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files
 from agentrunner.runner.models import (
@@ -121,9 +122,11 @@ async def resume(
     instruction: str = "",
     answer: str | None = None,
     more: JSON | None = None,
+    allow_changed: bool = False,
 ) -> Event:
     """Go on with a saved session. `chosen`: names of settings that were given for this attempt; the others are as
-    they were. A completed session without anything new returns its recorded end, and nothing is sent."""
+    they were. A completed session without anything new returns its recorded end, and nothing is sent. With
+    `allow_changed` the session may go on with other tools, and with answers to requests that had other labels."""
     with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
         session_id = journal.find(session_id)
         past = journal.load(session_id)
@@ -146,7 +149,8 @@ async def resume(
             outlet.recall(past)
             warn_of_none(sandbox, outlet.alarm)
             opening = [*other_sandbox(past, sandbox, notes, outlet.remark), *_opening(past, instruction, answer, more)]
-            runner = _Runner(settings, outlet, control, journal, workspace, sandbox, rates)
+            say_other_prompts(session.prompts, settings.prompts, outlet.remark)
+            runner = _Runner(settings, outlet, control, journal, workspace, sandbox, rates, allow_changed)
             return await runner.run(session, past, new=False, opening=opening)
 
 
@@ -161,6 +165,7 @@ class _Runner:
     workspace: Path
     sandbox: "Sandbox | None"
     rates: Rates | None
+    allow_changed: bool = False
 
     async def run(self, session: Session, past: Sequence[Event], *, new: bool, opening: Opening | None = None) -> Event:
         settings, outlet = self.settings, self.outlet
@@ -179,8 +184,10 @@ class _Runner:
             # A prompt that cannot be filled in is found before there is a session.
             next(STRATEGIES[session.strategy](session))
             opening = [("session.created", "", self._created(session))]
-        elif [spec.name for spec in toolbox.specs()] != [spec.name for spec in session.tools]:
-            _say_other_tools(session.tools, toolbox.specs())
+        else:
+            accepted = accept_tools(session.tools, toolbox.specs(), allowed=self.allow_changed)
+            if accepted:
+                session, opening = replace(session, tools=toolbox.specs()), [*accepted, *(opening or [])]
 
         def on_phase(phase: str) -> None:
             outlet.on_phase(phase)
@@ -201,6 +208,7 @@ class _Runner:
             on_delta=outlet.on_delta,
             on_phase=on_phase,
             control=self.control,
+            allow_changed=self.allow_changed,
             max_output_tokens=settings.max_output_tokens,
             retries=settings.retries,
             guard=limits_of(settings),
@@ -327,15 +335,6 @@ def _check_rehearsal(settings: "Settings", files: Sequence[str]) -> None:
     if table:
         hint = "pip install 'agentrunner[data]'"
         raise UsageError(f"--dry-run would analyse the table {table!r}, and pandas is not installed", hint)
-
-
-def _say_other_tools(then: Sequence[ToolSpec], now: Sequence[ToolSpec]) -> None:
-    missing = sorted({spec.name for spec in then} - {spec.name for spec in now})
-    added = sorted({spec.name for spec in now} - {spec.name for spec in then})
-    what = (
-        f"{missing[0]!r} is not there any more" if missing else f"{added[0]!r} is new" if added else "in another order"
-    )
-    raise UsageError(f"the session was made with other tools: {what}", "resume it as it was started")
 
 
 def _model_listeners(model: object) -> list[Listener]:
