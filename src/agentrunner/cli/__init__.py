@@ -16,7 +16,7 @@ COMMANDS = {
     "run": ("run", "Start a session: take a goal to a verified end."),
     "resume": ("run", "Go on with a saved session."),
     "replay": ("replay", "Run a session again from its journal, offline, and compare."),
-    "sessions": ("sessions", "List, show, export and remove saved sessions."),
+    "sessions": ("sessions", "List, show, fork, export and remove saved sessions."),
     "report": ("sessions", "Write one self-contained HTML file about a session."),
     "tools": ("tools", "List, show and call the tools that the model is given."),
     "sandbox": ("sandbox", "Run one command inside the same sandbox that tools use."),

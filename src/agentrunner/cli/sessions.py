@@ -38,7 +38,7 @@ def open_here() -> "Generator[SqlJournal]":
 
 @sessions_app.callback()
 def sessions(context: typer.Context) -> None:
-    """List, show, export, import, move and remove saved sessions."""
+    """List, show, fork, export, import, move and remove saved sessions."""
     if context.invoked_subcommand is None:
         list_sessions()
 
@@ -127,14 +127,38 @@ def export(session: Id) -> None:
 
 
 @sessions_app.command()
+def fork(
+    session: Id,
+    at_step: Annotated[int, typer.Option("--at-step", metavar="N", help="The last step that is kept; 0: none.")],
+    workspace: Annotated[
+        Path | None, typer.Option("--workspace", metavar="DIR", help="A new folder; by default beside the old one.")
+    ] = None,
+) -> None:
+    """Make a new session that goes on after a step of another, with the workspace as it was then."""
+    import asyncio
+
+    from agentrunner.runner.forking import fork as make
+
+    with open_here() as journal:
+        made = asyncio.run(make(journal, journal.find(session), at_step, workspace))
+    print(made.session_id)
+    print(f"workspace  {clean(str(made.workspace))}", file=sys.stderr)
+    if made.left_out:
+        shown = ", ".join(map(repr, made.left_out[:3])) + (" and more" if len(made.left_out) > 3 else "")
+        print(f"left out   {clean(shown)}: hard links and .env files are not kept", file=sys.stderr)
+    print(f"go on      agent resume {made.session_id}", file=sys.stderr)
+
+
+@sessions_app.command()
 def rm(sessions: Annotated[list[str], typer.Argument(metavar="ID...", help="The sessions to remove.")]) -> None:
     """Remove sessions, their events and their saved results. The workspace is left as it is."""
     from agentrunner.journal import SessionLock
+    from agentrunner.runner.forking import remove_session
 
     with open_here() as journal:
         for session in [journal.find(prefix) for prefix in sessions]:
             with SessionLock(journal.home, session):
-                journal.remove(session)
+                remove_session(journal, session)
             print(f"removed {session}")
 
 

@@ -50,6 +50,8 @@ async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, *, approve
     if refused:
         return _note(run, place, step, ToolResult(call.id, call.name, "error", refused, ran=False))
     await run.log.flush()
+    if run.parts.toolbox.effect(call.name) != "pure":
+        await run.parts.before_change()
     run.parts.on_phase(f"running {call.name}")
     before = run.parts.clock()
     allowed = min(TOOL_TIMEOUT_S, run.seconds_left())
@@ -60,7 +62,7 @@ async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, *, approve
         _note(run, place, step, replace(result, outcome="unknown", content=_CUT_OFF + result.content))
         raise run.out_of_time()
     if run.parts.toolbox.effect(call.name) != "pure":
-        result = replace(result, workspace=await run.parts.look_at_workspace(call))
+        result = replace(result, workspace=await run.parts.look_at_workspace(call, place))
     return _note(run, place, step, result)
 
 

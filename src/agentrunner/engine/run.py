@@ -66,8 +66,12 @@ async def _nobody(kind: str, question: str) -> str | None:
     return None
 
 
-async def _not_looked_at(call: ToolCall) -> str:
+async def _not_looked_at(call: ToolCall, place: str) -> str:
     return ""
+
+
+async def _at_once() -> None:
+    return None
 
 
 def _unseen(ask: Ask, key: str) -> None:
@@ -94,8 +98,10 @@ class Parts:
     control: Control = field(default_factory=Control)
     guard: Limits = field(default_factory=Limits)
     """How strict the stuck detector is."""
-    look_at_workspace: Callable[[ToolCall], Awaitable[str]] = _not_looked_at
-    """A hash of the workspace after this call, for the stuck detector; empty when there is none."""
+    before_change: Callable[[], Awaitable[None]] = _at_once
+    """Returns when the workspace may be changed."""
+    look_at_workspace: Callable[[ToolCall, str], Awaitable[str]] = _not_looked_at
+    """A hash of the workspace after this call at this place, for the stuck detector; empty when there is none."""
     allow_changed: bool = False
     """Go on with recorded answers although their requests had other labels or tools."""
     max_output_tokens: int = 16_384

@@ -144,7 +144,7 @@ def worked_seconds(past: Sequence[Event]) -> float:
         if event.type == "session.claimed":
             total += _seconds_between(claimed, last)
             claimed = event.at
-        elif event.type == "session.finished":
+        elif event.type in ("session.finished", "session.forked"):
             total, claimed = float(event.data["seconds"]), ""
         last = event.at
     return total + _seconds_between(claimed, last)

@@ -41,7 +41,8 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
     "move_file": ("source", "destination"),
 }
 
-Stat = tuple[int, int, int]
+Stat = tuple[int, int, int, int, int]
+"""Size, time of the content, time of the inode, inode, mode."""
 
 
 class Tree:
@@ -53,6 +54,18 @@ class Tree:
         self._sum = 0
         self._scanned = False
         self._left = 0
+        self._changed: set[str] = set()
+        self.bytes = 0
+        """Of all files together."""
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def take_changes(self) -> dict[str, tuple[int, int] | None]:
+        """Size and mode of each file that is new or other than at the last time, None for one that is gone."""
+        changed, self._changed = self._changed, set()
+        stats = {name: self._files[name][0] if name in self._files else None for name in changed}
+        return {name: None if found is None else (found[0], found[4]) for name, found in stats.items()}
 
     def after(self, tool: str, arguments: Mapping[str, object]) -> str:
         """The hash after this command, empty when the workspace cannot be looked at or is too large."""
@@ -103,7 +116,7 @@ class Tree:
         return True
 
     def _keep(self, name: str, found: os.stat_result, folder: int) -> None:
-        seen = (found.st_size, found.st_mtime_ns, found.st_ino)
+        seen = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, stat.S_IMODE(found.st_mode))
         known = self._files.get(name)
         if known is not None and known[0] == seen:
             return
@@ -113,11 +126,15 @@ class Tree:
         digest.update(os.fsencode(name) + b"\0" + content)
         value = int.from_bytes(digest.digest())
         self._files[name] = (seen, value)
+        self._changed.add(name)
+        self.bytes += found.st_size
         self._sum ^= value
 
     def _forget(self, name: str) -> None:
         known = self._files.pop(name, None)
         if known is not None:
+            self._changed.add(name)
+            self.bytes -= known[0][0]
             self._sum ^= known[1]
 
     def _content(self, name: str, found: os.stat_result, folder: int) -> bytes:

@@ -14,7 +14,7 @@ from agentrunner.errors import UsageError
 from agentrunner.guard.ledger import Ledger, Rates
 from agentrunner.journal import SessionLock, SqlJournal, new_session_id, open_journal, session_folder
 from agentrunner.runner.changes import accept_tools, say_other_prompts
-from agentrunner.runner.guarding import limits_of, look_at
+from agentrunner.runner.guarding import Watcher, limits_of
 from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files
 from agentrunner.runner.models import (
     budget_of,
@@ -189,10 +189,14 @@ class _Runner:
             if accepted:
                 session, opening = replace(session, tools=toolbox.specs()), [*accepted, *(opening or [])]
 
+        attempt = 1 + sum(event.type == "session.claimed" for event in past)
+        watcher = Watcher(settings.home, session.id, self.workspace, attempt)
+
         def on_phase(phase: str) -> None:
             outlet.on_phase(phase)
             if phase == "asking the model":
                 toolbox.warm_up()
+                watcher.begin()
 
         model = open_model(settings, session, past, stream=outlet.on_delta is not None)
         parts = Parts(
@@ -212,11 +216,13 @@ class _Runner:
             max_output_tokens=settings.max_output_tokens,
             retries=settings.retries,
             guard=limits_of(settings),
-            look_at_workspace=look_at(self.workspace),
+            before_change=watcher.begun,
+            look_at_workspace=watcher.look,
         )
         try:
             return await run_session(session, STRATEGIES[session.strategy], parts, self.journal, past, opening or [])
         finally:
+            await watcher.aclose()
             await toolbox.aclose()
             await model.aclose()
             if self.sandbox is not None:
