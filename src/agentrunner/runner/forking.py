@@ -1,5 +1,6 @@
 """`agent sessions fork` and `rm`: a new session that goes on from a step of another, and the end of one."""
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -11,17 +12,9 @@ from typing import TYPE_CHECKING
 from agentrunner.engine.session import worked_seconds
 from agentrunner.errors import UsageError
 from agentrunner.journal import SessionLock, new_session_id, session_folder
+from agentrunner.runner.contents import Saved, Store, restore
 from agentrunner.runner.intake import check_workspace
-from agentrunner.runner.snapshots import (
-    Record,
-    Saved,
-    Store,
-    copy_records,
-    read_records,
-    record_file,
-    restore,
-    state_of,
-)
+from agentrunner.runner.snapshots import Record, copy_records, named_anywhere, read_records, record_file, state_of
 from agentrunner.types import Event
 
 if TYPE_CHECKING:
@@ -80,7 +73,9 @@ def remove_session(journal: "SqliteJournal", session_id: str) -> None:
     store = Store(journal.home)
     with store.held(fcntl.LOCK_EX):
         journal.remove(session_id)
-        store.prune()
+        # With a record that cannot be read nobody knows what its session needs: then all of it stays.
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            store.prune(named_anywhere(journal.home))
 
 
 def _until(events: Sequence[Event], step: int) -> Sequence[Event]:

@@ -5,10 +5,8 @@ own folder. The walk over the workspace is the loop guard's: only files that it 
 """
 
 import fcntl
-import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,20 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentrunner.errors import UsageError
 from agentrunner.guard.tree import Tree
-from agentrunner.journal.sessions import make_private
-from agentrunner.sandbox.paths import PathError, Root
+from agentrunner.runner.contents import Saved, Store
+from agentrunner.sandbox.paths import Root
 
 MAX_BYTES = 200 * 1000 * 1000
 MAX_ENTRIES = 20_000
 """Of a workspace: what is larger is a data set, and copying it would cost more than most commands."""
 MAX_STORED_BYTES = 1 << 30
 """That one session may add to the store: a large file that is written again and again is kept again and again."""
-CHUNK_BYTES = 1 << 20
-
-Saved = tuple[str, int]
-"""Hash and mode of a file; the hash is empty for one that cannot be read or must not be kept (`.env`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +79,12 @@ class Snapshots:
     def _keep(self, place: str, tree: str) -> None:
         # A session does not end because its workspace cannot be kept: then the fork says why there is none.
         try:
-            record = self._look(place, tree)
-            if record is not None:
-                append_record(self._file, record)
-                self._last = record
+            # Until the record names them, new contents belong to nobody: nobody may prune in between.
+            with self._store.held(fcntl.LOCK_SH):
+                record = self._look(place, tree)
+                if record is not None:
+                    append_record(self._file, record)
+                    self._last = record
         except OSError as error:
             with suppress(OSError):
                 append_record(self._file, Record(place, self._attempt, tree, off=f"{error.strerror} while it was kept"))
@@ -107,7 +102,7 @@ class Snapshots:
         changes = self._tree.take_changes()
         if not place:  # A new attempt's first look finds everything; what it does not find is gone.
             changes |= dict.fromkeys(self._state.keys() - changes.keys())
-        with self._store.held(fcntl.LOCK_SH), _rooted(self._workspace) as root:
+        with _rooted(self._workspace) as root:
             for name, found in changes.items():
                 if found is None:
                     if self._state.pop(name, None) is not None:
@@ -133,81 +128,6 @@ class Snapshots:
         return ""
 
 
-class Store:
-    """Contents under their SHA-256. Who adds holds it shared; who prunes holds it alone."""
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._folder = home / "snapshots"
-
-    @contextmanager
-    def held(self, how: int) -> Generator[None]:
-        make_private(self._home, "snapshots")
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(descriptor, how)
-            yield
-        finally:
-            os.close(descriptor)
-
-    def put(self, root: Root, name: str) -> tuple[str, int]:
-        """Keep a file's content: its hash and how many bytes were added. An empty hash when it is not to be read."""
-        try:
-            first = root.read(name, 0, CHUNK_BYTES)
-            digest = hashlib.sha256(first)
-            if len(first) == CHUNK_BYTES:
-                for chunk in _rest(root, name):
-                    digest.update(chunk)
-            if self.path(digest.hexdigest()).exists():
-                return digest.hexdigest(), 0
-            return self._write(root, name, first)
-        except PathError:
-            return "", 0
-
-    def _write(self, root: Root, name: str, first: bytes) -> tuple[str, int]:
-        temporary = self._folder / f"{secrets.token_hex(8)}.part"
-        digest, size = hashlib.sha256(first), len(first)
-        try:
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(first)
-                for chunk in _rest(root, name) if size == CHUNK_BYTES else ():
-                    digest.update(chunk)
-                    size += len(chunk)
-                    file.write(chunk)
-            make_private(self._home, "snapshots", digest.hexdigest()[:2])
-            temporary.replace(self.path(digest.hexdigest()))
-        finally:
-            temporary.unlink(missing_ok=True)
-        return digest.hexdigest(), size
-
-    def copy(self, digest: str, target: int) -> None:
-        """Write the content into an open file. Raises `UsageError` when it is not there whole any more."""
-        found = hashlib.sha256()
-        try:
-            with self.path(digest).open("rb") as file, os.fdopen(os.dup(target), "wb") as copy:
-                while chunk := file.read(CHUNK_BYTES):
-                    found.update(chunk)
-                    copy.write(chunk)
-        except FileNotFoundError:
-            found.update(b"gone")
-        if found.hexdigest() != digest:
-            raise UsageError("a file of the workspace at that step is not in the store any more", "fork another step")
-
-    def prune(self) -> None:
-        """Delete what no session's records name. The caller holds the store alone."""
-        named: set[str] = set()
-        for file in self._home.glob("sessions/*/snapshots.jsonl"):
-            named |= {digest for record in read_records(file) for digest, _ in record.saved.values()}
-        for path in self._folder.glob("*/*"):
-            if path.name not in named:
-                path.unlink(missing_ok=True)
-        for path in self._folder.glob("*.part"):
-            path.unlink(missing_ok=True)
-
-    def path(self, digest: str) -> Path:
-        return self._folder / digest[:2] / digest
-
-
 def record_file(home: Path, session_id: str) -> Path:
     return home / "sessions" / session_id / "snapshots.jsonl"
 
@@ -231,6 +151,12 @@ def append_record(file: Path, record: Record) -> None:
         stream.write(record.line().encode())
 
 
+def named_anywhere(home: Path) -> set[str]:
+    """The hashes that the records of all sessions name."""
+    files = home.glob("sessions/*/snapshots.jsonl")
+    return {digest for file in files for record in read_records(file) for digest, _ in record.saved.values()}
+
+
 def state_of(records: Sequence[Record]) -> dict[str, Saved]:
     """The files after all these records."""
     state: dict[str, Saved] = {}
@@ -241,33 +167,6 @@ def state_of(records: Sequence[Record]) -> dict[str, Saved]:
     return state
 
 
-def restore(store: Store, state: Mapping[str, Saved], folder: Path, owner: tuple[int, int] | None) -> list[str]:
-    """Write these files into an empty folder of ours; names of those that were not kept come back."""
-    missing: list[str] = []
-    for name, (digest, mode) in sorted(state.items()):
-        parts = name.split("/")
-        if {"", ".", ".."} & set(parts):
-            raise UsageError(f"the record of the workspace names the path {name!r}", "fork another step")
-        if not digest:
-            missing.append(name)
-            continue
-        path = folder
-        for part in parts[:-1]:
-            path = path / part
-            if not path.is_dir():
-                path.mkdir()
-                _give(path, owner)
-        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            store.copy(digest, descriptor)
-            os.fchmod(descriptor, mode & 0o777)
-            if owner:
-                os.fchown(descriptor, *owner)
-        finally:
-            os.close(descriptor)
-    return missing
-
-
 def copy_records(source: Path, target: Path, records: Sequence[Record]) -> None:
     """The beginning of another session's records, and with them the right to their contents."""
     for record in records:
@@ -275,21 +174,9 @@ def copy_records(source: Path, target: Path, records: Sequence[Record]) -> None:
     shutil.copymode(source, target)
 
 
-def _give(path: Path, owner: tuple[int, int] | None) -> None:
-    if owner:
-        os.chown(path, *owner, follow_symlinks=False)
-
-
 def _record(data: dict[str, Any]) -> Record:
     saved = {str(name): (str(digest), int(mode)) for name, (digest, mode) in data["saved"].items()}
     return Record(data["place"], data["attempt"], data["tree"], saved, data["gone"], data["stored"], data["off"])
-
-
-def _rest(root: Root, name: str) -> Generator[bytes]:
-    offset = CHUNK_BYTES
-    while chunk := root.read(name, offset, CHUNK_BYTES):
-        yield chunk
-        offset += len(chunk)
 
 
 @contextmanager
