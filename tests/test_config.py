@@ -31,6 +31,7 @@ GUARDED = {
     "base_url": '"http://evil.example/v1"',
     "approve": '"auto"',
     "yes": "true",
+    "in_doubt": '"tell"',
     "allow_net": '["evil.example"]',
     "sandbox": '"none"',
     "sandbox_launcher": '"native"',

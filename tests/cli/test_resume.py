@@ -138,6 +138,27 @@ def test_an_unsafe_command_in_flight_is_not_run_again(agent: Agent, sandboxed: N
     assert any("outcome of this shell command is unknown" in (m["content"] or "") for m in told)
 
 
+def test_a_command_in_doubt_waits_for_a_person_when_that_is_wanted(agent: Agent, sandboxed: None) -> None:
+    with Endpoint([call("shell", command="echo once >> log.txt; sleep 3"), text("looked")]) as endpoint:
+        base = ("--base-url", endpoint.base_url, "--in-doubt", "ask", "--json")
+        process = agent.start("run", "log", *base, "--model", "local")
+        wait_for(lambda: (agent.workspace / "log.txt").exists())
+        process.kill()
+        process.communicate()
+        paused = agent("resume", "--last", *base)
+        assert (paused.code, paused.finished["reason"]) == (10, "needs_attention"), paused.err
+        [pending] = paused.finished["pending"]
+        assert pending["kind"] == "attention"
+        assert "echo once" in pending["question"]
+        assert len(endpoint.requests) == 1
+        done = agent("resume", "--last", "--answer", "it ran to its end", *base)
+        told = [m["content"] for m in endpoint.requests[1].json["messages"] if m["role"] == "tool"]
+    assert done.code == 0, done.err
+    assert (agent.workspace / "log.txt").read_text() == "once\n"
+    assert "outcome of this shell command is unknown" in told[0]
+    assert told[0].endswith("The user looked and says: it ran to its end")
+
+
 def test_the_first_interrupt_finishes_the_step_and_saves(agent: Agent) -> None:
     done = interrupted(agent, signals=[signal.SIGINT])
     assert done.code == 130

@@ -188,6 +188,13 @@ class Settings(BaseSettings):
         "Permissions", "auto", "Which actions are asked about first.", guard="always", commands=_BOTH
     )
     yes: bool = option("Permissions", False, "Never ask anything.", guard="always", commands=_BOTH)
+    in_doubt: Literal["tell", "ask"] = option(
+        "Permissions",
+        "tell",
+        "After a crash, about a command that may or may not have run: tell the model, or ask you first.",
+        guard="always",
+        commands=_BOTH,
+    )
     allow_net: Words = option(
         "Permissions",
         (),

@@ -1,5 +1,6 @@
 """The tool calls of one step: approval, intent, effect, result, each in the journal before anything depends on it."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -38,7 +39,9 @@ async def run_calls(
 async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, *, approve: bool) -> ToolResult:
     in_doubt = run.log.past(place, "tool.started")
     if in_doubt and run.parts.toolbox.effect(call.name) == "unsafe":
-        return _note(run, place, step, ToolResult(call.id, call.name, "unknown", _unknown(call.name)))
+        return _note(
+            run, place, step, ToolResult(call.id, call.name, "unknown", await _in_doubt(run, call, place, step))
+        )
     refused = call.problem or await _approval(run, call, place, step, approve=approve)
     if not refused:
         run.check_time()
@@ -108,6 +111,24 @@ def grants(answer: str) -> int | None:
     return None if yes is None else max(0, int(yes[1] or 1) - 1)
 
 
+async def _in_doubt(run: Run, call: ToolCall, place: str, step: JSON) -> str:
+    """What the model is told of a command that was in flight at a crash, and what a person saw where that is wanted."""
+    told = _unknown(call.name)
+    if not run.parts.ask_in_doubt:
+        return told
+    question = (
+        f"the session was interrupted while this {call.name} command ran; it may or may not have taken effect: look at "
+        f"the workspace and say what you found. The command: {json.dumps(dict(call.arguments), ensure_ascii=False)}"
+    )
+    # A place of its own: at the call's, the command itself may have been approved.
+    return (
+        f"{told}\nThe user looked and says: {await _answer(run, call, f'{place}/doubt', step, 'attention', question)}"
+    )
+
+
+_WAITS_FOR = {"input": "needs_input", "approval": "needs_approval", "attention": "needs_attention"}
+
+
 async def _answer(run: Run, call: ToolCall, place: str, step: JSON, kind: str, question: str) -> str:
     """What a person says, now or in the journal. Raises `Stop` when nobody is there."""
     known = run.log.last(place, "human.answered")
@@ -118,8 +139,7 @@ async def _answer(run: Run, call: ToolCall, place: str, step: JSON, kind: str, q
     await run.log.flush()
     answer = await run.person(kind, question)
     if answer is None:
-        reason = "needs_input" if kind == "input" else "needs_approval"
-        raise Stop("requires_action", reason, f"nobody is here to answer: {question}", [asked])
+        raise Stop("requires_action", _WAITS_FOR[kind], f"nobody is here to answer: {question}", [asked])
     _answered(run, place, step, call, answer, granted=False)
     return answer
 

@@ -25,6 +25,7 @@ EXIT_CODES: dict[str, int] = {
     "stuck": 9,
     "needs_approval": 10,
     "needs_input": 10,
+    "needs_attention": 10,
     "interrupted": 130,
     "cancelled": 143,
 }
@@ -102,6 +103,8 @@ class Parts:
     """Returns when the workspace may be changed."""
     look_at_workspace: Callable[[ToolCall, str], Awaitable[str]] = _not_looked_at
     """A hash of the workspace after this call at this place, for the stuck detector; empty when there is none."""
+    ask_in_doubt: bool = False
+    """Ask a person about a command whose outcome is unknown before the model is told."""
     allow_changed: bool = False
     """Go on with recorded answers although their requests had other labels or tools."""
     max_output_tokens: int = 16_384

@@ -68,7 +68,7 @@ def resume_commands(session_id: str, data: Mapping[str, Any]) -> list[str]:
     if reason in _RAISE:
         return [f"{resume} {_RAISE[reason]}"]
     kinds = {str(mapping(item).get("kind")) for item in listing(data.get("pending"))}
-    if reason == "needs_input" or kinds == {"input"}:
+    if reason in ("needs_input", "needs_attention") or kinds == {"input"}:
         return [f'{resume} --answer "..."']
     if reason == "needs_approval" or "approval" in kinds:
         return [f"{resume} --answer y", f"{resume} --answer n"]

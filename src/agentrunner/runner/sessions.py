@@ -212,6 +212,7 @@ class _Runner:
             on_delta=outlet.on_delta,
             on_phase=on_phase,
             control=self.control,
+            ask_in_doubt=settings.in_doubt == "ask" and not settings.yes,
             allow_changed=self.allow_changed,
             max_output_tokens=settings.max_output_tokens,
             retries=settings.retries,
