@@ -18,7 +18,7 @@ from agentrunner.runner.snapshots import Record, copy_records, named_anywhere, r
 from agentrunner.types import Event
 
 if TYPE_CHECKING:
-    from agentrunner.journal import SqliteJournal
+    from agentrunner.journal import SqlJournal
 
 OUTPUT = "@output/"
 BELONGS = ("completion.received", "tool.started", "tool.finished", "guard.verdict", "human.asked", "human.answered")
@@ -33,7 +33,7 @@ class Fork:
     """Files that were there and are not kept: they may hold secrets, or have a second name elsewhere."""
 
 
-async def fork(journal: "SqliteJournal", session_id: str, step: int, workspace: Path | None) -> Fork:
+async def fork(journal: "SqlJournal", session_id: str, step: int, workspace: Path | None) -> Fork:
     """A new session with the steps up to and with `step`, in a folder of its own that holds the workspace as it was
     after it. Raises `UsageError` when there is no such step, or that state was not kept."""
     events = journal.load(session_id)
@@ -64,7 +64,7 @@ async def fork(journal: "SqliteJournal", session_id: str, step: int, workspace: 
     return Fork(new, place, missing)
 
 
-def remove_session(journal: "SqliteJournal", session_id: str) -> None:
+def remove_session(journal: "SqlJournal", session_id: str) -> None:
     """Delete a session, and what only it had kept of its workspace. The workspace itself stays. The caller holds the
     session's lock."""
     if not (journal.home / "snapshots").is_dir():
