@@ -29,6 +29,7 @@ from agentrunner.types import Decision, Effect, ToolCall, ToolResult, ToolSpec
 
 MAX_RESULT_BYTES = 16 * 1024  # about 4,000 tokens: a page or a table is readable, a context is not flooded
 MAX_SAVED_BYTES = 16 * 1024 * 1024  # a tool of the user's own may return anything
+INLINE_CHARS = STUB_BYTES // 4  # never written to a file, and cleaned in less time than a thread takes to wake
 _GRACE_S = 3.0  # what the sandbox may need to end a program; a tool that stops in time can still say what it had
 
 
@@ -82,7 +83,10 @@ class LocalToolbox:
         started = time.monotonic()
         output = await self._output(call, key, timeout_s)
         try:
-            return await in_thread(self._result, call, key, output, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            if len(output.content) <= INLINE_CHARS:
+                return self._result(call, key, output, seconds)
+            return await in_thread(self._result, call, key, output, seconds)
         except OSError as error:
             text = (
                 f"error: the result could not be saved ({error.strerror}); it is lost. Free some space before going on."
