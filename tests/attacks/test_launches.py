@@ -164,7 +164,7 @@ def test_forged_replies_of_a_cell_hold_nobody_up(scene: Path, sandboxed: None, r
         cell = await interpreter.execute(FORGED.format(reply=reply, times=times), 3)
         took = time.monotonic() - began
         beating.cancel()
-        assert max(later - earlier for earlier, later in pairwise(beats)) < 1.5
+        assert max((later - earlier for earlier, later in pairwise(beats)), default=0) < 1.5
         return cell.ok, took
 
     ok, took = behind(scene, "native", use)
