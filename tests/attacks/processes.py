@@ -156,6 +156,21 @@ except (OSError, ValueError) as refused:
 time.sleep(0.5)
 """
 
+# Filled and let go of again: it is kept, but stands in no process's account.
+MEMORY_LET_GO = """
+import mmap, time
+held = []
+for _ in range(14):
+    more = mmap.mmap(-1, 64 << 20)
+    for page in range(0, 64 << 20, 4096):
+        more[page] = 1
+        if page % (4 << 20) == 0:
+            more.madvise(mmap.MADV_DONTNEED)
+    more.madvise(mmap.MADV_DONTNEED)
+    held.append(more)
+time.sleep(2)
+"""
+
 MEMORY_OF_MANY = """
 import os, time
 for _ in range(10):
@@ -256,6 +271,10 @@ def _little_memory(scene: Scene, ran: Ran) -> str:
     return _ended(scene, ran) or ("" if held <= _MEMORY_BYTES else f"{held >> 20} MiB at once")
 
 
+def _noticed(scene: Scene, ran: Ran) -> str:
+    return _ended(scene, ran) or ("" if "of memory" in ran.err else "it was not noticed")
+
+
 def _ended(scene: Scene, ran: Ran) -> str:
     """However the sandbox's own processes are treated, the agent comes to its end, and nothing else is touched."""
     if ran.seconds > AT_MOST_S:
@@ -277,6 +296,15 @@ ATTACKS = (
     _limited("p08_threads", THREADS, _few_tasks),
     _limited("p09_memory", MEMORY, _little_memory),
     _limited("p10_memory_of_many", MEMORY_OF_MANY, _little_memory),
+    Attack(
+        "p10_memory_let_go",
+        MEMORY_LET_GO,
+        _noticed,
+        limits=("wall=20", "memory_total=400M"),
+        bites=False,
+        ends=False,
+        host=beside,
+    ),
     _limited("p11_shared_memory", SHARED_MEMORY, _little_memory),
     _limited("p12_cpu", CPU, _ended),
     _limited("p13_sleep", SLEEP, _ended),

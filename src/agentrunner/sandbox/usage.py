@@ -181,6 +181,29 @@ def hides_files(pids: Iterable[int], folder: Path) -> bool:
     return False
 
 
+def shared_bytes() -> int:
+    """Memory of the whole machine that belongs to files in memory and to shared mappings."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/meminfo") as facts:
+        return next(int(line.split()[1]) for line in facts if line.startswith("Shmem:")) * 1024
+    return 0
+
+
+def shares_memory(pids: Iterable[int]) -> bool:
+    """Whether one of `pids` has memory that it shares without a file, or lets nobody look. What it has filled of that
+    and let go of again is still there, and stands in nobody's account."""
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/maps", errors="replace") as maps:
+                if any(line.endswith(" /dev/zero (deleted)\n") for line in maps):
+                    return True
+        except PermissionError:
+            if not _is_first(pid):
+                return True
+        except OSError:  # ended meanwhile
+            continue
+    return False
+
+
 def _is_first(pid: int) -> bool:
     """Process 1 of a namespace is the sandbox's own, which lets nobody look at it either."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as status:

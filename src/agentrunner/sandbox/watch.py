@@ -11,7 +11,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .usage import Meter, Usage, descendants, hides_files, measure, nameless_bytes, resident_bytes, threads
+from .usage import (
+    Meter,
+    Usage,
+    descendants,
+    hides_files,
+    measure,
+    nameless_bytes,
+    resident_bytes,
+    shared_bytes,
+    shares_memory,
+    threads,
+)
 from .values import Limits
 
 TICK_S = 0.1
@@ -38,6 +49,8 @@ class Watch:
         """What was free on the disk when the workspace was last measured."""
         self._grown_by = Usage(0, 0)
         """Since the first program started, when it was last measured."""
+        self._shared_before = 0
+        """What the whole machine shared at that time, in bytes."""
         self._meters: dict[int, Meter] = {}
         """Of what runs now, by process."""
         self._cpu_ended_s = 0.0
@@ -58,6 +71,7 @@ class Watch:
         """To be called before the first program starts."""
         if self._before is None:
             self._before = await asyncio.to_thread(self._measured)
+            self._shared_before = shared_bytes()
             self._at_scan = self._free_before = self._free()
 
     async def until_exceeded(self, pid: int, printed: Callable[[], int]) -> str:
@@ -87,6 +101,8 @@ class Watch:
             return f"the session used more than {self.limits.cpu_total_s} s of processor time"
         if sum(map(resident_bytes, found)) > self.limits.memory_total_bytes:
             return f"its processes used more than {_size(self.limits.memory_total_bytes)} of memory together"
+        if shared_bytes() - self._shared_before > self.limits.memory_total_bytes and shares_memory(found):
+            return f"the machine lost more than {_size(self.limits.memory_total_bytes)} of memory to what it shared"
         if sum(map(threads, found)) > self.limits.tasks + 8:  # our own ones, and some slack for the moment of counting
             return f"it started more than {self.limits.tasks} processes and threads"
         return ""
