@@ -20,7 +20,7 @@ def tries(few: int, many: int) -> pytest.MarkDecorator:
 def test_on_one_machine_the_second_is_turned_away(scene: Scene, url: str, database: str, times: int) -> None:
     turned_away = 0
     for n in range(times):
-        order = scene.order(url=url, kind="unsafe", length=6, point="after intent", step=1 + n % 3)
+        order = scene.order(url=url, kind="unsafe", length=40, point="after intent", step=1 + n % 3)
         assert scene.run(order) == [-9]
         again = replace(order, point="", step=0)
         codes = scene.run(again, again)
@@ -41,7 +41,7 @@ def test_on_two_machines_the_one_that_claimed_first_is_fenced_off(
 ) -> None:
     fenced = 0
     for _ in range(times):
-        order = scene.order(url=url, kind="unsafe", length=6, point="after result", step=2)
+        order = scene.order(url=url, kind="unsafe", length=40, point="after result", step=2)
         assert scene.run(order) == [-9]
         journalled = {e.data["step"] for e in scene.events(order) if e.type == "completion.received"}
         here, there = replace(order, point="", step=0), replace(order, point="", step=0, home="elsewhere")
