@@ -29,18 +29,11 @@ _owner = 0
 _starting = threading.Lock()
 
 
-def spawn(
-    argv: Sequence[str], pass_fds: Sequence[int], stdin: int, stdout: int, stderr: int
-) -> subprocess.Popen[bytes]:
-    """A child with an empty environment, no terminal, in a session of its own, at `/`, with only the descriptors named.
-    Takes about as long as starting it does; raises the `OSError` of a program that cannot be started."""
-    return order(argv, pass_fds, stdin, stdout, stderr).result()
-
-
 def order(
     argv: Sequence[str], pass_fds: Sequence[int], stdin: int, stdout: int, stderr: int
 ) -> Future[subprocess.Popen[bytes]]:
-    """The same without waiting for it. The descriptors must stay open until it is done."""
+    """A child with an empty environment, no terminal, in a session of its own, at `/`, with only the descriptors named,
+    which must stay open until it is there. Its result raises the `OSError` of a program that cannot be started."""
     global _owner
     with _starting:
         if _owner != os.getpid():  # first use, or this process was forked and the thread stayed behind

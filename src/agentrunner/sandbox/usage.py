@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -163,22 +163,18 @@ def hides_files(pids: Iterable[int], folder: Path) -> bool:
     their way from process to process, or of a process that lets nobody look at it."""
     device = os.stat(folder).st_dev
     on_disk = f" {os.major(device):02x}:{os.minor(device):02x} "
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/maps", errors="replace") as maps:
-                if any(line.endswith(" (deleted)\n") and on_disk in line for line in maps):
+
+    def hides(pid: int) -> bool:
+        if _maps(pid, lambda line: line.endswith(" (deleted)\n") and on_disk in line):
+            return True
+        os.listdir(f"/proc/{pid}/fd")  # closed where the rest of such a process is open
+        for fd in os.listdir(f"/proc/{pid}/fdinfo"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/fdinfo/{fd}") as info:
+                if any(line.startswith("scm_fds:") and line.split()[1] != "0" for line in info):
                     return True
-            os.listdir(f"/proc/{pid}/fd")  # closed where the rest of such a process is open
-            for fd in os.listdir(f"/proc/{pid}/fdinfo"):
-                with contextlib.suppress(OSError), open(f"/proc/{pid}/fdinfo/{fd}") as info:
-                    if any(line.startswith("scm_fds:") and line.split()[1] != "0" for line in info):
-                        return True
-        except PermissionError:
-            if not _is_first(pid):
-                return True
-        except OSError:  # ended meanwhile
-            continue
-    return False
+        return False
+
+    return any(_or_closed(pid, hides) for pid in pids)
 
 
 def shared_bytes() -> int:
@@ -191,17 +187,27 @@ def shared_bytes() -> int:
 def shares_memory(pids: Iterable[int]) -> bool:
     """Whether one of `pids` has memory that it shares without a file, or lets nobody look. What it has filled of that
     and let go of again is still there, and stands in nobody's account."""
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/maps", errors="replace") as maps:
-                if any(line.endswith(" /dev/zero (deleted)\n") for line in maps):
-                    return True
-        except PermissionError:
-            if not _is_first(pid):
-                return True
-        except OSError:  # ended meanwhile
-            continue
-    return False
+    return any(_or_closed(pid, lambda pid: _maps(pid, _is_shared)) for pid in pids)
+
+
+def _is_shared(line: str) -> bool:
+    return line.endswith(" /dev/zero (deleted)\n")
+
+
+def _maps(pid: int, wanted: Callable[[str], bool]) -> bool:
+    """Whether a mapping of the process is like that. Raises `OSError`."""
+    with open(f"/proc/{pid}/maps", errors="replace") as maps:
+        return any(map(wanted, maps))
+
+
+def _or_closed(pid: int, look: Callable[[int], bool]) -> bool:
+    """What a look at the process says; True for one of the program's own that lets nobody look."""
+    try:
+        return look(pid)
+    except PermissionError:
+        return not _is_first(pid)
+    except OSError:  # ended meanwhile
+        return False
 
 
 def _is_first(pid: int) -> bool:
