@@ -1,15 +1,18 @@
 """The connection to one endpoint: bytes out, JSON or a stream of JSON back, every failure a `ModelError`.
 
 It uses the openai SDK's low-level `post` with a body that is serialised already: the SDK's typed methods validate every
-message again on every call. One call is one request; retries are the engine's business.
+message again on every call. The first request that the SDK makes is the model of all later ones: making the same
+address and headers again takes longer than sending them. One call is one request; retries are the engine's business.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 import threading
+import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 OPENAI_URL = "https://api.openai.com/v1"
 Stream = AsyncIterator[JSON | None] | JSON
 AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
+_CHANGING = ("content-length", "x-stainless-read-timeout", "cookie")
+"""Headers that belong to one request."""
 CONNECT_TIMEOUT_S = 15.0
 """A listening endpoint accepts within a second; this leaves room for a slow network, and for DNS."""
 
@@ -77,6 +82,9 @@ class Connection:
         if self._key is not None and not (self._key.isascii() and self._key.isprintable()):
             raise UsageError("the API key holds characters that no key has", "copy it again, without quotes or blanks")
         self._client: AsyncOpenAI | None = None
+        self._http: httpx2.AsyncClient | None = None
+        self._models: dict[str, tuple[httpx2.URL, list[tuple[str, str]]]] = {}
+        """By path, the address and headers of the SDK's first request."""
         self._opening = threading.Lock()
 
     def warm(self) -> None:
@@ -110,30 +118,17 @@ class Connection:
     async def _answer(self, path: str, body: bytes, timeout_s: float, stream: bool) -> AsyncGenerator[httpx2.Response]:
         client = self._client or await asyncio.to_thread(self._open)
         import httpx2
-        from openai import APIConnectionError, APIStatusError, AsyncStream, Omit
+        from openai import APIConnectionError, APIStatusError
 
-        options: Any = {
-            "timeout": httpx2.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
-            "headers": {"Content-Type": "application/json"},
-            # A key in a header of its own would travel along to wherever a redirect points.
-            "follow_redirects": False,
-        }
-        if self._key is None or self.target.azure:
-            options["headers"]["Authorization"] = Omit()
+        limits = httpx2.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S))
         response: httpx2.Response | None = None
         try:
             async with asyncio.timeout(timeout_s):
-                response = cast(
-                    "httpx2.Response",
-                    await client.post(
-                        path,
-                        content=body,
-                        cast_to=httpx2.Response,
-                        options=options,
-                        stream=stream,
-                        stream_cls=AsyncStream[Any],
-                    ),
-                )
+                if path in self._models:
+                    response = await self._again(*self._models[path], body, limits, stream)
+                else:
+                    response = await self._first(client, path, body, limits, stream)
+                    self._learn(path, response.request)
                 yield response
         except APIStatusError as error:
             answer = error.response
@@ -148,17 +143,65 @@ class Connection:
             if response is not None:
                 await response.aclose()
 
+    async def _first(
+        self, client: AsyncOpenAI, path: str, body: bytes, limits: httpx2.Timeout, stream: bool
+    ) -> httpx2.Response:
+        import httpx2
+        from openai import AsyncStream, Omit
+
+        options: Any = {
+            "timeout": limits,
+            "headers": {"Content-Type": "application/json"},
+            # A key in a header of its own would travel along to wherever a redirect points.
+            "follow_redirects": False,
+        }
+        if self._key is None or self.target.azure:
+            options["headers"]["Authorization"] = Omit()
+        answer = await client.post(
+            path, content=body, cast_to=httpx2.Response, options=options, stream=stream, stream_cls=AsyncStream[Any]
+        )
+        return cast("httpx2.Response", answer)
+
+    async def _again(
+        self, url: httpx2.URL, headers: list[tuple[str, str]], body: bytes, limits: httpx2.Timeout, stream: bool
+    ) -> httpx2.Response:
+        import httpx2
+
+        assert self._http is not None
+        request = httpx2.Request(
+            "POST",
+            url,
+            headers=headers,
+            cookies=self._http.cookies or None,
+            content=body,
+            extensions={"timeout": limits.as_dict()},
+        )
+        response = await self._http.send(request, stream=stream, follow_redirects=False)
+        if not response.is_success:
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+            raise failures.from_answer(response.status_code, response.headers, response.text, self._key)
+        return response
+
+    def _learn(self, path: str, request: httpx2.Request) -> None:
+        headers = [(name, value) for name, value in request.headers.multi_items() if name.lower() not in _CHANGING]
+        self._models[path] = (request.url, headers)
+
     def _open(self) -> AsyncOpenAI:
         with self._opening:
             if self._client is None:
-                from openai import AsyncOpenAI
+                from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
                 azure = self.target.azure
+                self._http = DefaultAsyncHttpxClient(verify=_context(urlsplit(self.target.base_url).scheme))
                 self._client = AsyncOpenAI(
                     # Never None: the SDK would look for a key of its own in the environment.
                     api_key=self._key or "none",
                     base_url=self.target.base_url,
                     max_retries=0,
+                    http_client=self._http,
                     default_headers={"api-key": self._key} if azure and self._key else None,
                     default_query={"api-version": self.target.api_version} if azure else None,
                 )
@@ -191,6 +234,24 @@ class Connection:
         if isinstance(cause, httpx2.TimeoutException | TimeoutError):
             return ModelError(f"no answer from {url} within {timeout_s:.0f} s", "unknown")
         return ModelError(f"the connection to {url} was lost: {said or type(cause).__name__}", "unknown")
+
+
+def _context(scheme: str) -> ssl.SSLContext:
+    """One for all connections of the process: the list of authorities takes 20 ms to read, and half a megabyte. Where
+    nothing is encrypted, one that trusts nobody, which is made at once."""
+    return _trusting_nobody() if scheme == "http" and not urllib.request.getproxies() else _trusting()
+
+
+@functools.cache
+def _trusting() -> ssl.SSLContext:
+    import httpx2
+
+    return httpx2.create_ssl_context()
+
+
+@functools.cache
+def _trusting_nobody() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
