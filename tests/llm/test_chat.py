@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agentrunner.errors import ModelError, UsageError
-from agentrunner.llm.client import target_of
+from agentrunner.llm.client import address, headers, target_of
 from agentrunner.types import Message, Thoughts, Usage
 from tests.llm.parts import DEEP, TOOLS, Talk, ask, model, request
 from tests.support.endpoint import Answer, Endpoint, call, calls, error, text
@@ -516,7 +516,7 @@ def test_a_request_can_be_cancelled_and_the_next_one_works(stream: bool) -> None
         assert asyncio.run(run()) == "fine"
 
 
-def test_the_sdk_is_imported_at_the_first_request_and_can_be_warmed_up() -> None:
+def test_the_http_client_is_imported_at_the_first_request_and_can_be_warmed_up() -> None:
     code = """
 import sys, time
 from agentrunner.llm import ChatModel
@@ -525,11 +525,36 @@ model = ChatModel("m", base_url="http://127.0.0.1:9/v1", api_key=None)
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 model.warm()
 deadline = time.monotonic() + 30
-while "openai.resources" not in sys.modules and "openai" not in sys.modules and time.monotonic() < deadline:
+while "httpx2" not in sys.modules and time.monotonic() < deadline:
     time.sleep(0.01)
-assert "openai" in sys.modules
+assert "httpx2" in sys.modules
+assert "openai" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_address_keeps_a_query_of_the_base_url_behind_the_path() -> None:
+    plain = target_of("http://host/v1?tenant=a", None, None, "m", "2024-10-21")
+    assert address(plain, "/chat/completions") == "http://host/v1/chat/completions?tenant=a"
+    azure = target_of("https://x.openai.azure.com", None, None, "m", "2024-10-21")
+    assert address(azure, "/chat/completions").endswith("/deployments/m/chat/completions?api-version=2024-10-21")
+
+
+def test_the_key_and_who_is_billed_travel_in_headers() -> None:
+    environ = {"OPENAI_ORG_ID": "org-1", "OPENAI_PROJECT_ID": "proj-1"}
+    openai = dict(headers(target_of(None, None, None, "m", ""), "sk-1", environ))
+    assert (openai["Authorization"], openai["OpenAI-Organization"], openai["OpenAI-Project"]) == (
+        "Bearer sk-1",
+        "org-1",
+        "proj-1",
+    )
+    other = dict(headers(target_of("http://host/v1", None, None, "m", ""), None, environ))
+    assert not {"Authorization", "OpenAI-Organization", "OpenAI-Project", "api-key"} & set(other)
+    azure = dict(headers(target_of("https://x.openai.azure.com", None, None, "m", ""), "k", environ))
+    assert azure["api-key"] == "k"
+    assert "Authorization" not in azure
+    named = dict(headers(target_of("http://me:p%40ss@host/v1", None, None, "m", ""), None, {}))
+    assert named["Authorization"] == "Basic bWU6cEBzcw=="
 
 
 # --- size --------------------------------------------------------------------------------------------------------

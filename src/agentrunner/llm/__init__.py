@@ -1,4 +1,4 @@
-"""Models: the wire to OpenAI-compatible endpoints, and what tokens cost. The openai SDK is imported at first use."""
+"""Models: the wire to OpenAI-compatible endpoints, and what tokens cost. The HTTP client is imported at first use."""
 
 from agentrunner.llm.chat import ChatModel
 from agentrunner.llm.lenient import loads_lenient

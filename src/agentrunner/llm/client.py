@@ -1,24 +1,26 @@
 """The connection to one endpoint: bytes out, JSON or a stream of JSON back, every failure a `ModelError`.
 
-It uses the openai SDK's low-level `post` with a body that is serialised already: the SDK's typed methods validate every
-message again on every call. The first request that the SDK makes is the model of all later ones: making the same
-address and headers again takes longer than sending them. One call is one request; retries are the engine's business.
+Plain HTTP with a body that is serialised already; an SDK would validate every message again on every call, and takes
+longer to import than everything else together. One call is one request; retries are the engine's business.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import socket
 import ssl
 import threading
 import urllib.request
-from collections.abc import AsyncGenerator, AsyncIterator
+from base64 import b64encode
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from agentrunner import __version__
 from agentrunner.errors import ModelError, UsageError
 from agentrunner.llm import failures
 from agentrunner.llm.lenient import loads
@@ -27,13 +29,12 @@ from agentrunner.types import JSON
 
 if TYPE_CHECKING:
     import httpx2
-    from openai import AsyncOpenAI
 
 OPENAI_URL = "https://api.openai.com/v1"
 Stream = AsyncIterator[JSON | None] | JSON
 AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
-_CHANGING = ("content-length", "x-stainless-read-timeout", "cookie")
-"""Headers that belong to one request."""
+MAX_CONNECTIONS = 1000
+"""At once; as many as branches of a session may ask side by side."""
 CONNECT_TIMEOUT_S = 15.0
 """A listening endpoint accepts within a second; this leaves room for a slow network, and for DNS."""
 
@@ -74,22 +75,21 @@ def target_of(
 
 
 class Connection:
-    """Made at first use, since importing the SDK takes half a second. Belongs to one event loop."""
+    """Made at first use, since importing what it needs takes a while. Belongs to one event loop."""
 
     def __init__(self, target: Target, api_key: str | None) -> None:
         self.target = target
         self._key = (api_key or "").strip() or None
         if self._key is not None and not (self._key.isascii() and self._key.isprintable()):
             raise UsageError("the API key holds characters that no key has", "copy it again, without quotes or blanks")
-        self._client: AsyncOpenAI | None = None
-        self._http: httpx2.AsyncClient | None = None
-        self._models: dict[str, tuple[httpx2.URL, list[tuple[str, str]]]] = {}
-        """By path, the address and headers of the SDK's first request."""
+        self._http: httpx2.AsyncClient | httpx2.AsyncHTTPTransport | None = None
+        self._addresses: dict[str, httpx2.URL] = {}
+        self._headers: list[tuple[str, str]] = []
         self._opening = threading.Lock()
 
     def warm(self) -> None:
-        """Import the SDK in a thread, so that it is there when the first request is ready."""
-        threading.Thread(target=self._open, name="openai import", daemon=True).start()
+        """Import it in a thread, so that it is there when the first request is ready."""
+        threading.Thread(target=self._open, name="http import", daemon=True).start()
 
     async def post(self, path: str, body: bytes, timeout_s: float) -> JSON:
         """The JSON object of the answer."""
@@ -111,30 +111,23 @@ class Connection:
                 yield events(response.aiter_bytes())
 
     async def aclose(self) -> None:
-        if self._client is not None:
-            await self._client.close()
+        if self._http is not None:
+            await self._http.aclose()
 
     @asynccontextmanager
     async def _answer(self, path: str, body: bytes, timeout_s: float, stream: bool) -> AsyncGenerator[httpx2.Response]:
-        client = self._client or await asyncio.to_thread(self._open)
+        http = self._http or await asyncio.to_thread(self._open)
         import httpx2
-        from openai import APIConnectionError, APIStatusError
 
-        limits = httpx2.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S))
         response: httpx2.Response | None = None
         try:
             async with asyncio.timeout(timeout_s):
-                if path in self._models:
-                    response = await self._again(*self._models[path], body, limits, stream)
-                else:
-                    response = await self._first(client, path, body, limits, stream)
-                    self._learn(path, response.request)
+                response = await _send(http, self._request(path, body, timeout_s))
+                if not stream or not response.is_success:
+                    await response.aread()
+                if not response.is_success:
+                    raise failures.from_answer(response.status_code, response.headers, response.text, self._key)
                 yield response
-        except APIStatusError as error:
-            answer = error.response
-            raise failures.from_answer(answer.status_code, answer.headers, answer.text, self._key) from error
-        except APIConnectionError as error:
-            raise self._lost(error.__cause__ or error, timeout_s) from error
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, TimeoutError) as error:
             raise self._lost(error, timeout_s) from error
         except StreamError as error:
@@ -143,69 +136,36 @@ class Connection:
             if response is not None:
                 await response.aclose()
 
-    async def _first(
-        self, client: AsyncOpenAI, path: str, body: bytes, limits: httpx2.Timeout, stream: bool
-    ) -> httpx2.Response:
-        import httpx2
-        from openai import AsyncStream, Omit
-
-        options: Any = {
-            "timeout": limits,
-            "headers": {"Content-Type": "application/json"},
-            # A key in a header of its own would travel along to wherever a redirect points.
-            "follow_redirects": False,
-        }
-        if self._key is None or self.target.azure:
-            options["headers"]["Authorization"] = Omit()
-        answer = await client.post(
-            path, content=body, cast_to=httpx2.Response, options=options, stream=stream, stream_cls=AsyncStream[Any]
-        )
-        return cast("httpx2.Response", answer)
-
-    async def _again(
-        self, url: httpx2.URL, headers: list[tuple[str, str]], body: bytes, limits: httpx2.Timeout, stream: bool
-    ) -> httpx2.Response:
+    def _request(self, path: str, body: bytes, timeout_s: float) -> httpx2.Request:
         import httpx2
 
-        assert self._http is not None
-        request = httpx2.Request(
+        url = self._addresses.get(path)
+        if url is None:
+            url = self._addresses[path] = httpx2.URL(address(self.target, path))
+        timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S))
+        return httpx2.Request(
             "POST",
             url,
-            headers=headers,
-            cookies=self._http.cookies or None,
-            content=body,
-            extensions={"timeout": limits.as_dict()},
+            headers=[("Host", url.netloc.decode("ascii")), *self._headers, ("Content-Length", str(len(body)))],
+            stream=httpx2.ByteStream(body),
+            extensions={"timeout": timeout.as_dict()},
         )
-        response = await self._http.send(request, stream=stream, follow_redirects=False)
-        if not response.is_success:
-            try:
-                await response.aread()
-            finally:
-                await response.aclose()
-            raise failures.from_answer(response.status_code, response.headers, response.text, self._key)
-        return response
 
-    def _learn(self, path: str, request: httpx2.Request) -> None:
-        headers = [(name, value) for name, value in request.headers.multi_items() if name.lower() not in _CHANGING]
-        self._models[path] = (request.url, headers)
-
-    def _open(self) -> AsyncOpenAI:
+    def _open(self) -> httpx2.AsyncClient | httpx2.AsyncHTTPTransport:
         with self._opening:
-            if self._client is None:
-                from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+            if self._http is None:
+                import httpx2
 
-                azure = self.target.azure
-                self._http = DefaultAsyncHttpxClient(verify=_context(urlsplit(self.target.base_url).scheme))
-                self._client = AsyncOpenAI(
-                    # Never None: the SDK would look for a key of its own in the environment.
-                    api_key=self._key or "none",
-                    base_url=self.target.base_url,
-                    max_retries=0,
-                    http_client=self._http,
-                    default_headers={"api-key": self._key} if azure and self._key else None,
-                    default_query={"api-version": self.target.api_version} if azure else None,
-                )
-            return self._client
+                self._headers = headers(self.target, self._key, os.environ)
+                limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=100)
+                if urllib.request.getproxies():
+                    self._http = httpx2.AsyncClient(verify=_trusting(), limits=limits)
+                else:
+                    # What lies around the transport is for proxies, redirects and cookies: a third of the time.
+                    plain = urlsplit(self.target.base_url).scheme == "http"
+                    context = _trusting_nobody() if plain else _trusting()
+                    self._http = httpx2.AsyncHTTPTransport(verify=context, limits=limits)
+            return self._http
 
     def _object(self, response: httpx2.Response) -> JSON:
         try:
@@ -236,14 +196,48 @@ class Connection:
         return ModelError(f"the connection to {url} was lost: {said or type(cause).__name__}", "unknown")
 
 
-def _context(scheme: str) -> ssl.SSLContext:
-    """One for all connections of the process: the list of authorities takes 20 ms to read, and half a megabyte. Where
-    nothing is encrypted, one that trusts nobody, which is made at once."""
-    return _trusting_nobody() if scheme == "http" and not urllib.request.getproxies() else _trusting()
+def address(target: Target, path: str) -> str:
+    """Where requests of this path go: what follows a `?` in the base URL stays behind it."""
+    base = urlsplit(target.base_url)
+    version = f"api-version={quote(target.api_version, safe='')}" if target.azure and target.api_version else ""
+    query = "&".join(filter(None, (base.query, version)))
+    return urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + path, query, ""))
+
+
+def headers(target: Target, key: str | None, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What goes with every request. Who is billed at OpenAI, where that is not the key's own default, stands in the
+    variables that its own clients read."""
+    found = [
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "gzip, deflate"),
+        ("Connection", "keep-alive"),
+        ("Content-Type", "application/json"),
+        ("User-Agent", f"agentrunner/{__version__}"),
+    ]
+    if key is not None:
+        found.append(("api-key", key) if target.azure else ("Authorization", f"Bearer {key}"))
+    elif (base := urlsplit(target.base_url)).username:
+        pair = f"{unquote(base.username)}:{unquote(base.password or '')}".encode()
+        found.append(("Authorization", f"Basic {b64encode(pair).decode()}"))
+    billed = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+    if target.openai and not target.azure:
+        found += [(name, environ[variable]) for name, variable in billed.items() if environ.get(variable)]
+    return found
+
+
+async def _send(http: httpx2.AsyncClient | httpx2.AsyncHTTPTransport, request: httpx2.Request) -> httpx2.Response:
+    import httpx2
+
+    if isinstance(http, httpx2.AsyncClient):
+        return await http.send(request, stream=True, follow_redirects=False)
+    response = await http.handle_async_request(request)
+    response.request = request
+    return response
 
 
 @functools.cache
 def _trusting() -> ssl.SSLContext:
+    """One for all connections of the process: the list of authorities takes 20 ms to read, and half a megabyte."""
     import httpx2
 
     return httpx2.create_ssl_context()
@@ -251,6 +245,7 @@ def _trusting() -> ssl.SSLContext:
 
 @functools.cache
 def _trusting_nobody() -> ssl.SSLContext:
+    """For where nothing is encrypted: made at once."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 

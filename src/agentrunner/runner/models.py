@@ -39,9 +39,9 @@ def is_local(base_url: str | None) -> bool:
 
 
 def warm_up(settings: "Settings") -> None:
-    """Import the openai SDK in the background: half a second of work that other preparations can hide."""
+    """Import what requests need in the background: work that other preparations can hide."""
     if not scripted(settings):
-        threading.Thread(target=importlib.import_module, args=("openai",), daemon=True).start()
+        threading.Thread(target=importlib.import_module, args=("httpx2",), daemon=True).start()
 
 
 def check_key(settings: "Settings") -> None:
