@@ -38,7 +38,7 @@ class Bench:
 
     def once(self, contender: str, steps: int) -> Run:
         name = f"{contender}-{next(_numbers)}"
-        folder = prepare(self.folder / name)
+        folder = prepare(self.folder / name, steps)
         url = f"http://127.0.0.1:{self.port}/{name}/{steps}/0/v1"
         if contender == "agent":
             return run(agent("run", GOAL, "--base-url", url, "--max-steps", str(steps + 1)), folder, self.port, name)
@@ -49,7 +49,7 @@ class Bench:
     def resumed(self, steps: int) -> float:
         """Seconds from starting `agent resume` to its next request, in a session that has made this many steps."""
         name = f"resume-{next(_numbers)}"
-        folder = prepare(self.folder / name)
+        folder = prepare(self.folder / name, steps)
         url = f"http://127.0.0.1:{self.port}/{name}/{steps + 1}/0/v1"
         run(agent("run", GOAL, "--base-url", url, "--max-steps", str(steps)), folder, self.port, name)
         url = f"http://127.0.0.1:{self.port}/{name}/0/0/v1"

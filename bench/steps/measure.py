@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-FILES = 1_100
-"""More than any run asks for."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +61,11 @@ def seen(port: int, name: str) -> list[Any]:
     return log
 
 
-def prepare(folder: Path) -> Path:
+def prepare(folder: Path, files: int) -> Path:
     """A place to work in, with the small files that are read there: what a tool costs is not the question."""
     place = folder / "workspace" / "lines"
     place.mkdir(parents=True)
-    for n in range(1, FILES + 1):
+    for n in range(1, files + 1):
         (place / f"{n:04d}.txt").write_text(f"{n:05d} {n * 2654435761 % 2**64:020d}\n")
     return folder
 

@@ -1,5 +1,6 @@
 """Which model answers, at which price: an endpoint, or a script."""
 
+import contextlib
 import importlib
 import ipaddress
 import threading
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 PACKAGED_SCRIPT = Path(__file__).parent.parent / "scripts" / "analyse.yaml"
 OPENAI_URL = "https://api.openai.com/v1"
+_NEEDED = ("httpx2", "tenacity", "anyio", "anyio._backends._asyncio")
 DEFAULT_WINDOW = 128_000
 """Tokens; for models that the price table does not know. What does not fit is noticed by the endpoint's refusal."""
 
@@ -41,7 +43,13 @@ def is_local(base_url: str | None) -> bool:
 def warm_up(settings: "Settings") -> None:
     """Import what requests need in the background: work that other preparations can hide."""
     if not scripted(settings):
-        threading.Thread(target=importlib.import_module, args=("httpx2",), daemon=True).start()
+        threading.Thread(target=_import_all, daemon=True, name="warm up").start()
+
+
+def _import_all() -> None:
+    for name in _NEEDED:
+        with contextlib.suppress(ImportError):  # whoever truly needs it says so
+            importlib.import_module(name)
 
 
 def check_key(settings: "Settings") -> None:
