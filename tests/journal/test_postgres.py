@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import select
@@ -20,7 +21,7 @@ from urllib.parse import quote
 import pytest
 
 from agentrunner.errors import Fenced, JournalError, JournalFull, UsageError
-from agentrunner.journal import open_journal
+from agentrunner.journal import GroupedJournal, open_journal
 from tests.journal.parts import CREATED, append, python
 from tests.support.postgres import Server
 
@@ -57,7 +58,7 @@ def test_a_server_that_is_restarted_between_two_commits_is_found_again(home: Pat
 
 class Cutter:
     """Stands before the server's socket. When `armed`, it lets one more request through and drops the line in place of
-    its reply: the client cannot know whether its commit was done."""
+    its reply: the client cannot know whether its commit was done. `spared` replies are passed on before that."""
 
     def __init__(self, folder: Path, server: Server) -> None:
         self.folder = folder
@@ -66,6 +67,7 @@ class Cutter:
         self._listener.bind(str(folder / ".s.PGSQL.5432"))
         self._listener.listen()
         self.armed = False
+        self.spared = 0
         self.cuts = 0
         self._threads: list[threading.Thread] = []
         self._start(self._accept)
@@ -94,7 +96,9 @@ class Cutter:
                     data = source.recv(65536)
                     if not data:
                         return
-                    if source is server and self.armed:
+                    if source is server and self.armed and self.spared:
+                        self.spared -= 1
+                    elif source is server and self.armed:
                         self.armed = False
                         self.cuts += 1
                         return
@@ -122,6 +126,32 @@ def test_a_commit_whose_reply_was_lost_is_looked_up_and_not_done_twice(
         assert journal.drain("s") == [(entry, "message", {"text": "hurry"})]
         assert cutter.cuts == 3
         assert journal.load("s", after=1) == written
+
+
+def test_a_shared_commit_whose_reply_was_lost_is_made_once(
+    home: Path, postgres: Server, url: str, cutter: Cutter
+) -> None:
+    through = url.replace(quote(str(postgres.folder), safe=""), str(cutter.folder))
+
+    async def append_to_all(grouped: GroupedJournal, after: int) -> list[Any]:
+        appends = (grouped.append(f"s{n}", after, [("a", "", {}), ("b", "", {})]) for n in range(10))
+        return list(await asyncio.gather(*appends, return_exceptions=True))
+
+    with (
+        contextlib.closing(open_journal(home, through)) as journal,
+        contextlib.closing(GroupedJournal(journal)) as all_,
+    ):
+        asyncio.run(append_to_all(all_, 0))
+        append(journal, "s3", 2, ("session.claimed", {}))
+        # Each round meets the loss one reply later, and so, at some time, in place of the reply to COMMIT.
+        for spared in range(16):
+            cutter.spared = spared
+            cutter.armed = True
+            results = asyncio.run(append_to_all(all_, 2 + 2 * spared))
+            assert [type(one) for one in results] == [Fenced if n == 3 else list for n in range(10)]
+        assert cutter.cuts > 8
+        for n in range(10):
+            assert [event.seq for event in journal.load(f"s{n}")] == list(range(1, 4 if n == 3 else 35))
 
 
 def test_a_commit_whose_reply_was_lost_is_fenced_when_another_owner_was_quicker(
@@ -282,7 +312,7 @@ OPEN = """
 import sys
 from pathlib import Path
 import psycopg
-from agentrunner.journal import open_journal
+from agentrunner.journal import GroupedJournal, open_journal
 print("ready", flush=True)
 sys.stdin.readline()
 open_journal(Path(sys.argv[1]), sys.argv[2]).close()

@@ -1,36 +1,24 @@
-"""The journal's statements: events appended by session, and the inbox. It never interprets an event, and it does not
-know which database it speaks to.
-
-All writing is an `INSERT` at the number the writer expects to be next. Whoever takes over a session appends a claim
-first, so the next insert of every earlier owner collides: no lease, no open transaction, no clock is needed for that.
+"""The journal: events appended by session, and the inbox. It never interprets an event, and it does not know which
+database it speaks to.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
-from agentrunner.errors import JournalError, UsageError
-from agentrunner.journal.blobs import delete_blob, read_blob, write_blob
+from agentrunner.errors import AgentError, JournalError, UsageError
+from agentrunner.journal.blobs import delete_blob, read_blob
 from agentrunner.journal.database import Database, Execute
-from agentrunner.journal.encoding import decode, encode, now, summary
-from agentrunner.journal.faults import damaged, fenced
+from agentrunner.journal.encoding import decode, encode, now
+from agentrunner.journal.faults import damaged
 from agentrunner.journal.listing import find_session, list_sessions
 from agentrunner.journal.lock import lock_path
-from agentrunner.journal.sessions import SessionRow, check_session_id, make_private
+from agentrunner.journal.sessions import SessionRow, check_session_id
 from agentrunner.journal.sqlite import SqliteDatabase
+from agentrunner.journal.writing import Batch, Writer, batch_of
 from agentrunner.types import JSON, Event
-
-BLOB_BYTES = 256 * 1024
-"""Larger payloads are kept outside: they would make every backup, checkpoint and copy of the database slow."""
-
-ROWS_AT_ONCE = 500
-"""Rows of one statement: at 8 parameters each, well below the smallest limit (SQLite's, 32,766)."""
-
-Row = tuple[str, int, str, str, str, str, str, str]
 
 _SELECT = "SELECT session_id, seq, at, type, key, blob, data FROM events WHERE session_id = ?"
 
@@ -63,6 +51,11 @@ class SqlJournal:
         self.blobs = home / "blobs"
         self.name = database.name
         self.database = database
+        self._writer = Writer(home, database)
+
+    def another(self) -> SqlJournal:
+        """The same journal through a connection of its own, which does not wait for what this one does."""
+        return SqlJournal(self.home, self.database.another())
 
     async def append(
         self, session_id: str, after: int, events: Sequence[tuple[str, str, JSON]], handled: Sequence[int] = ()
@@ -74,16 +67,14 @@ class SqlJournal:
         It does not yield to the event loop: a commit takes about a millisecond, and an append that could be cancelled
         half way would leave its caller not knowing what the journal holds.
         """
-        if after == 0:
-            check_session_id(session_id)
-        at = now()
-        texts = [encode(data) for _, _, data in events]
-        written = [
-            Event(session_id, seq, at, type_, key, data)
-            for seq, ((type_, key, _), (_, data)) in enumerate(zip(events, texts, strict=True), after + 1)
-        ]
-        self._write(session_id, after, written, [text for text, _ in texts], handled)
-        return written
+        batch = batch_of(session_id, after, events, handled)
+        self._writer.write(batch)
+        return list(batch.events)
+
+    def append_all(self, batches: Sequence[Batch]) -> list[AgentError | None]:
+        """What several `append`s write, in one durable commit. Where a session went on without this writer, its place
+        holds the error, and nothing of it was written. Raises what concerns all; then nothing at all was."""
+        return self._writer.write_all(batches) if batches else []
 
     def copy_in(self, session_id: str, events: Sequence[Event], after: int = 0) -> None:
         """Write events that another journal holds, with their own times, in one commit. Raises `Fenced` when there are
@@ -95,7 +86,7 @@ class SqlJournal:
                 f"session {session_id} is not whole: its events are not numbered {after + 1}, {after + 2}, ...",
                 "copy it again from where it is whole",
             )
-        self._write(session_id, after, events, [encode(event.data)[0] for event in events], ())
+        self._writer.write(Batch(session_id, after, events, [encode(event.data)[0] for event in events], ()))
 
     def load(self, session_id: str, after: int = 0) -> list[Event]:
         """All events with a number greater than `after`, in order."""
@@ -136,6 +127,11 @@ class SqlJournal:
         )
         return [(int(id_), kind, decode(data)) for id_, kind, data in rows]
 
+    def posted(self) -> set[str]:
+        """The sessions in whose inbox something waits."""
+        query = "SELECT DISTINCT session_id FROM inbox WHERE handled_seq IS NULL"
+        return {str(id_) for (id_,) in self.database.read(lambda execute: execute(query).fetchall())}
+
     def sessions(self, workspace: str | None = None) -> list[SessionRow]:
         """All sessions, newest first; only those of `workspace` when it is given."""
         rows = self.database.read(list_sessions)
@@ -173,46 +169,6 @@ class SqlJournal:
     def close(self) -> None:
         self.database.close()
 
-    def _write(
-        self, session_id: str, after: int, events: Sequence[Event], texts: Sequence[str], handled: Sequence[int]
-    ) -> None:
-        statements = -(-len(events) // ROWS_AT_ONCE) + len(handled)
-
-        def insert(execute: Execute) -> bool:
-            rows = (self._row(event, text) for event, text in zip(events, texts, strict=True))
-            while some := list(islice(rows, ROWS_AT_ONCE)):
-                values = [value for row in some for value in row]
-                if execute(_insert(len(some)), (*values, after, session_id, after)).rowcount != len(some):
-                    raise fenced(session_id)
-            for entry in handled:
-                execute(
-                    "UPDATE inbox SET handled_seq = ? WHERE id = ? AND session_id = ?", (after + 1, entry, session_id)
-                )
-            return True
-
-        def look(execute: Execute) -> bool | None:
-            """A connection that broke while these were committed does not say whether they were."""
-            rows = execute(_SELECT + " AND seq > ? ORDER BY seq", (session_id, after)).fetchall()
-            ours = [(e.session_id, e.seq, e.at, e.type, e.key, t) for e, t in zip(events, texts, strict=True)]
-            return True if ours and [(*row[:5], row[6]) for row in rows[: len(ours)]] == ours else None
-
-        try:
-            self.database.write(insert, single=statements == 1, done=look)
-        except self.database.taken as error:
-            raise fenced(session_id) from error
-
-    def _row(self, event: Event, text: str) -> Row:
-        blob = self._keep_outside(text) if self.database.large_outside else ""
-        brief = summary(event.type, event.data)
-        return (event.session_id, event.seq, event.at, event.type, event.key, blob, "" if blob else text, brief)
-
-    def _keep_outside(self, text: str) -> str:
-        # At most 4 bytes per character: a short text need not be encoded to know that it fits.
-        if len(text) * 4 <= BLOB_BYTES or len(content := text.encode()) <= BLOB_BYTES:
-            return ""
-        make_private(self.home, "blobs")
-        return write_blob(self.blobs, content)
-
     def _event(self, row: tuple[str, int, str, str, str, str, str]) -> Event:
         session_id, seq, at, type_, key, blob, data = row
         text = read_blob(self.blobs, blob) if blob else data
@@ -231,14 +187,3 @@ class SqlJournal:
             raise UsageError(
                 f"the session is deleted, but not its files in {str(folder)!r}: {error.strerror}", "delete them by hand"
             ) from error
-
-
-@lru_cache(16)
-def _insert(rows: int) -> str:
-    """Writes this many events, unless the one before them is gone: a session that lost its last event was deleted, and
-    what would be written now would begin in the middle."""
-    values = ", ".join(["(?, CAST(? AS BIGINT), ?, ?, ?, ?, ?, ?)"] * rows)
-    return (
-        f"INSERT INTO events (session_id, seq, at, type, key, blob, data, summary) SELECT * FROM (VALUES {values}) v"  # noqa: S608 - made of constants
-        " WHERE CAST(? AS BIGINT) = 0 OR EXISTS (SELECT 1 FROM events WHERE session_id = ? AND seq = ?)"
-    )

@@ -43,7 +43,7 @@ _CLEAN_URL = re.compile(r"postgres(?:ql)?://(?:[^@/?#:]*(?::[^@/?#]*)?@)?([\w.,:
 
 
 class PostgresDatabase:
-    """The database that `url` names. Every process has one connection."""
+    """One connection to the database that `url` names."""
 
     large_outside = False
 
@@ -99,6 +99,9 @@ class PostgresDatabase:
 
         with self._lock:
             return self._again(once, look if done else None)
+
+    def another(self) -> PostgresDatabase:
+        return PostgresDatabase(self._url)
 
     def close(self) -> None:
         with self._lock:

@@ -83,6 +83,9 @@ class SqliteDatabase:
                 raise
             return result
 
+    def another(self) -> SqliteDatabase:
+        return SqliteDatabase(self.path.parent)
+
     def close(self) -> None:
         with self._lock:
             self._db.close()
