@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
@@ -146,7 +147,7 @@ def conduct(settings: "Settings", job: Job) -> int:
 async def _with_signals(job: Job, settings: "Settings", outlet: Outlet, control: Control) -> tuple[Event, bool]:
     """The session's end, and whether anything ran for it (a completed session's recorded end is only shown)."""
     loop = asyncio.get_running_loop()
-    seen: list[Event] = []
+    seen: deque[Event] = deque(maxlen=1)
     outlet.listeners.append(seen.append)
     task = asyncio.ensure_future(job(settings, outlet, control))
 

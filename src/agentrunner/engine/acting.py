@@ -152,6 +152,7 @@ def _note(run: Run, place: str, step: JSON, result: ToolResult) -> ToolResult:
     data = asdict(result) | {"artifacts": [asdict(a) for a in result.artifacts]}
     for name in ("saved_as", "ran", "workspace"):
         data[f"_{name}"] = data.pop(name)
+    run.artifacts |= {artifact["path"]: artifact for artifact in data["artifacts"]}
     run.log.note("tool.finished", place, step | data)
     return result
 

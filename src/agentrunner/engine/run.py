@@ -131,6 +131,8 @@ class Run:
     """What ended one branch, and so ends the others after what they are doing."""
     plans: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """The last plan of each branch."""
+    artifacts: dict[str, JSON] = field(default_factory=dict[str, JSON])
+    """The files that the session's tools reported, by path, each as it was last reported."""
     tools_digest: str = ""
     """Hash of the session's tools, made at first use."""
     witness: Callable[[Ask, str], None] = _unseen

@@ -46,6 +46,7 @@ async def run_session(
         parts.ledger.recover(event)
     run = Run(session, parts, log, parts.clock(), worked_before=worked_seconds(past), granted=_granted(past))
     run.retry_waits = _retry_waits(past)
+    run.artifacts = _artifacts_of(past)
     await _claim(run, opening)
     try:
         end = _end_of(await drive(run, strategy(session)))
@@ -89,14 +90,13 @@ async def _finish(run: Run, journal: Journal, end: Stop) -> Event:
     if end.status == "incomplete" and not end.answer:
         end.answer = await _last_words(run, journal, end)
     ledger = run.parts.ledger
-    events = journal.load(run.session.id)
     data: JSON = {
         "status": end.status,
         "reason": end.reason,
         "exit_code": EXIT_CODES[end.reason],
         "answer": end.answer,
         "message": end.text,
-        "artifacts": artifacts_of(events),
+        "artifacts": [run.artifacts[path] for path in sorted(run.artifacts)],
         "pending": end.pending,
         "steps": ledger.steps,
         "spent_usd": ledger.spent_usd,
@@ -156,14 +156,9 @@ def _retry_waits(past: Sequence[Event]) -> float:
     return float(ends[-1]["seconds"] - ends[-1].get("working_seconds", ends[-1]["seconds"])) if ends else 0.0
 
 
-def artifacts_of(events: Sequence[Event]) -> list[JSON]:
-    """The files that the session's tools reported, each as it was last reported."""
-    files: dict[str, JSON] = {}
-    for event in events:
-        if event.type == "tool.finished":
-            for artifact in event.data["artifacts"]:
-                files[artifact["path"]] = artifact
-    return [files[path] for path in sorted(files)]
+def _artifacts_of(events: Sequence[Event]) -> dict[str, JSON]:
+    found = [event.data["artifacts"] for event in events if event.type == "tool.finished"]
+    return {artifact["path"]: artifact for artifacts in found for artifact in artifacts}
 
 
 def _granted(past: Sequence[Event]) -> int:
