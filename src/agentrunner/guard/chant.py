@@ -2,9 +2,10 @@
 since tables and generated files may well repeat themselves.
 """
 
-from collections import Counter, deque
+from collections import Counter
 
 from agentrunner.guard.looks import Look, mark
+from agentrunner.guard.memory import Last
 from agentrunner.guard.rules import EVIDENCE, Finding, level
 from agentrunner.types import Step
 
@@ -22,7 +23,7 @@ class Chant:
 
     def __init__(self, stop_at: int) -> None:
         self._stop_at = stop_at
-        self._steps: deque[Look] = deque(maxlen=EVIDENCE)
+        self._steps: Last[Look] = Last(EVIDENCE)
 
     def see(self, step: Step) -> Finding | None:
         answer = step.completion

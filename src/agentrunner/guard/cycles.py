@@ -1,9 +1,9 @@
 """The rule for the same commands over and over: one ("repeat") or two to twelve in turn ("cycle")."""
 
-from collections import deque
 from dataclasses import dataclass
 
 from agentrunner.guard.looks import Look
+from agentrunner.guard.memory import Last
 from agentrunner.guard.rules import CHANGED_WEIGHT, EVIDENCE, WAIT_WEIGHT, Finding, News, level_of
 
 LONGEST_CYCLE = 12
@@ -32,7 +32,7 @@ class Cycles:
 
     def __init__(self, repeat_at: int, cycle_at: int) -> None:
         self._repeat_at, self._cycle_at = repeat_at, cycle_at
-        self._last: deque[Look] = deque(maxlen=LONGEST_CYCLE + EVIDENCE)
+        self._last: Last[Look] = Last(LONGEST_CYCLE + EVIDENCE)
         self._exact = [_Streak() for _ in range(LONGEST_CYCLE + 1)]
         self._calls = [_Streak() for _ in range(LONGEST_CYCLE + 1)]
 
@@ -73,7 +73,7 @@ class Cycles:
         return level_of(calls.weight, *(at * 3 * period for at in (rounds, rounds - 1.2, rounds - 0.6)))
 
     def _finding(self, period: int, found: int, length: int, look: Look) -> Finding:
-        steps = (*list(self._last)[-min(length + period - 1, EVIDENCE - 1) :], look)
+        steps = (*self._last[-min(length + period - 1, EVIDENCE - 1) :], look)
         if period == 1:
             reason = (
                 f"{look.tool} was called {length + 1} times in a row with the same arguments and gave the same result"

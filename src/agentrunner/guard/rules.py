@@ -2,12 +2,11 @@
 of things, and answers with how far it has come. None knows of the others or of what follows from it.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from agentrunner.guard.looks import Look
-from agentrunner.guard.memory import Memory
+from agentrunner.guard.memory import Last, Memory
 
 EVIDENCE = 12
 """Steps named at most."""
@@ -92,9 +91,9 @@ class SameError:
         self._stop_at = stop_at
         self._seen = Memory(8)
         self._count = 0.0
-        self._steps: deque[Look] = deque(maxlen=EVIDENCE)
+        self._steps: Last[Look] = Last(EVIDENCE)
         self._run = 0
-        self._recent: deque[tuple[bytes, Look]] = deque(maxlen=DENSE_OVER)
+        self._recent: Last[tuple[bytes, Look]] = Last(DENSE_OVER)
 
     def see(self, look: Look, news: News) -> Finding | None:
         weight = WAIT_WEIGHT if news.waits else GIVEN_WEIGHT if news.given else 1.0
@@ -127,7 +126,7 @@ class Empty:
     def __init__(self, stop_at: int) -> None:
         self._stop_at = stop_at
         self._count = 0.0
-        self._steps: deque[Look] = deque(maxlen=EVIDENCE)
+        self._steps: Last[Look] = Last(EVIDENCE)
 
     def see(self, look: Look, news: News) -> Finding | None:
         if not look.empty or news.state:
@@ -147,7 +146,7 @@ class Stall:
 
     def __init__(self, stop_at: int) -> None:
         self._stop_at = stop_at
-        self._seen: deque[tuple[Look, bool, bool, float]] = deque(maxlen=stop_at)
+        self._seen: Last[tuple[Look, bool, bool, float]] = Last(stop_at)
 
     def see(self, look: Look, news: News) -> Finding | None:
         weight = WAIT_WEIGHT if news.waits else 1.0
@@ -181,7 +180,7 @@ class Oscillation:
     def __init__(self, stop_at: int) -> None:
         self._stop_at = stop_at
         self._now = ""
-        self._steps: deque[Look] = deque(maxlen=EVIDENCE)
+        self._steps: Last[Look] = Last(EVIDENCE)
         self._count = 0
 
     def see(self, look: Look, news: News) -> Finding | None:
@@ -206,7 +205,7 @@ class SamePlan:
     def __init__(self, stop_at: int) -> None:
         self._stop_at = stop_at
         self._plan = b""
-        self._steps: deque[Look] = deque(maxlen=EVIDENCE)
+        self._steps: Last[Look] = Last(EVIDENCE)
         self._count = 0.0
 
     def see(self, look: Look, news: News) -> Finding | None:
@@ -229,7 +228,7 @@ class Invalid:
 
     def __init__(self, stop_at: int) -> None:
         self._stop_at = stop_at
-        self._steps: deque[Look] = deque(maxlen=max(EVIDENCE, stop_at))
+        self._steps: Last[Look] = Last(max(EVIDENCE, stop_at))
 
     def see(self, look: Look, news: News) -> Finding | None:
         if not look.invalid:
