@@ -20,6 +20,11 @@ Label = str
 """Why a model is asked: step, execute, create, prioritise, summary, criteria, verify, repair, compact, wrap_up."""
 
 
+def fields_of(value: Any) -> JSON:
+    """The fields of one of the values below by name, without looking into them."""
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
 # --- what a model says -------------------------------------------------------------------------------------------
 
 

@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from agentrunner.engine.run import Run, Stop
-from agentrunner.types import JSON, Artifact, Event, ToolCall, ToolResult
+from agentrunner.types import JSON, Artifact, Event, ToolCall, ToolResult, fields_of
 
 TOOL_TIMEOUT_S = 600.0
 """No tool runs longer; most have a shorter limit of their own."""
@@ -149,7 +149,7 @@ def _answered(run: Run, place: str, step: JSON, call: ToolCall, answer: str, *, 
 
 
 def _note(run: Run, place: str, step: JSON, result: ToolResult) -> ToolResult:
-    data = asdict(result) | {"artifacts": [asdict(a) for a in result.artifacts]}
+    data = fields_of(result) | {"artifacts": [fields_of(a) for a in result.artifacts]}
     for name in ("saved_as", "ran", "workspace"):
         data[f"_{name}"] = data.pop(name)
     run.artifacts |= {artifact["path"]: artifact for artifact in data["artifacts"]}

@@ -5,13 +5,24 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from agentrunner.engine.run import Run, Stop
 from agentrunner.errors import ModelError, ScriptError
 from agentrunner.guard.ledger import WRAP_UP_OUTPUT_TOKENS, Reservation, above, usage_of
-from agentrunner.types import JSON, Ask, Completion, Event, Request, StepError, Thoughts, ToolCall, ToolSpec, Usage
+from agentrunner.types import (
+    JSON,
+    Ask,
+    Completion,
+    Event,
+    Request,
+    StepError,
+    Thoughts,
+    ToolCall,
+    ToolSpec,
+    Usage,
+    fields_of,
+)
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -240,11 +251,11 @@ def completion_data(completion: Completion, usage: Usage, plan_changed: bool | N
     thoughts = completion.thoughts
     return {
         "model": completion.model,
-        "thoughts": None if thoughts is None else asdict(thoughts) | {"plan": list(thoughts.plan)},
+        "thoughts": None if thoughts is None else fields_of(thoughts) | {"plan": list(thoughts.plan)},
         "plan_changed": plan_changed,
         "text": completion.text,
         "tool_calls": [{"id": c.id, "name": c.name, "arguments": dict(c.arguments)} for c in completion.calls],
-        "usage": asdict(usage),
+        "usage": fields_of(usage),
         "_reported": completion.usage is not None,
         "_message": completion.message,
         "_finish": completion.finish,

@@ -137,7 +137,8 @@ class Run:
     """Hash of the session's tools, made at first use."""
     witness: Callable[[Ask, str], None] = _unseen
     """Told of each request before it is answered, be it from the journal or live."""
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: asyncio.Event | None = None
+    """There while a branch waits for it."""
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _pausing: int = 0
     _paused_at: float = 0.0
@@ -177,12 +178,13 @@ class Run:
 
     def settled(self) -> None:
         """Wake the branches that wait: a reservation was settled, or the end has come."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def settlement(self) -> None:
         """Wait until a reservation of another branch is settled, no longer than there is time."""
-        await self._until(self._changed, self.seconds_left())
+        await self._until(self._change(), self.seconds_left())
 
     async def _ask_person(self, kind: str, question: str) -> str | None:
         before = self.parts.clock()
@@ -208,11 +210,15 @@ class Run:
         ends = self.parts.clock() + min(seconds, self.seconds_left())
         try:
             while not self.parts.control.reason and self.ending is None and (left := ends - self.parts.clock()) > 0:
-                await self._until(self._changed, left)
+                await self._until(self._change(), left)
         finally:
             self._pausing -= 1
             if self._pausing == 0:
                 self.retry_waits += self.parts.clock() - self._paused_at
+
+    def _change(self) -> asyncio.Event:
+        self._changed = self._changed or asyncio.Event()
+        return self._changed
 
     async def _until(self, event: asyncio.Event, seconds: float) -> None:
         """Wait for the event, for somebody to ask for an end, or for the time to pass."""

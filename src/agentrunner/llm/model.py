@@ -61,6 +61,7 @@ class EndpointModel:
         deployment = name if self.dialect.azure_deployments else ""
         target = target_of(base_url, azure, api_version, deployment, self.dialect.azure_version)
         self._name = name
+        self._cap_field = self.dialect.cap_field(target.openai)
         self._key = api_key
         self._connection = Connection(target, api_key)
         self._protocol = protocol
@@ -187,7 +188,7 @@ class EndpointModel:
         return Shape(
             model=self._name,
             protocol=self._possible()[0],
-            cap_field=self._learned.get("cap") or self.dialect.cap_field(self._connection.target.openai),
+            cap_field=self._learned.get("cap") or self._cap_field,
             cap=min(cap, int(self._learned.get("cap_max", cap))),
             stream=cast("Any", stream),
             schema=cast("Any", schema),
