@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.steps.many import concurrently
 from bench.steps.measure import HERE, Run, endpoint, floor_us, prepare, run
 
 NAMES = {
@@ -128,15 +129,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", metavar="PYTHON", help="an interpreter that has pydantic-ai and langgraph")
     parser.add_argument("--lengths", type=int, nargs="+", default=[50, 200, 1000], metavar="N")
-    parser.add_argument("--runs", type=int, default=5, help="cold starts of each")
-    parser.add_argument("--only", choices=("cold", "steps", "journal", "resume"), nargs="+")
+    parser.add_argument("--runs", type=int, default=5, help="cold starts of each; at most three of many sessions")
+    parser.add_argument("--sessions", type=int, nargs="+", default=[32, 128], metavar="N")
+    parser.add_argument("--only", choices=("cold", "steps", "journal", "resume", "sessions"), nargs="+")
     given = parser.parse_args()
-    parts = given.only or ("cold", "steps", "journal", "resume")
+    parts = given.only or ("cold", "steps", "journal", "resume", "sessions")
     with endpoint() as port, tempfile.TemporaryDirectory() as folder:
         bench = Bench(port, Path(folder), given.peers)
         print(f"The endpoint itself: {floor_us(port, 1_000):.0f} us per request of 1 KB, ", end="")
         print(f"{floor_us(port, 300_000):.0f} us of 300 KB; not in the times below.\n", flush=True)
-        first = cold_starts(bench, given.runs if "cold" in parts else 1)
+        first = {} if parts == ["sessions"] else cold_starts(bench, given.runs if "cold" in parts else 1)
         if "steps" in parts:
             by_length(bench, given.lengths, first)
         if "journal" in parts:
@@ -145,6 +147,8 @@ def main() -> None:
             resumed, cold = bench.resumed(max(given.lengths)), first["agent"].first_request_s
             print(f"`agent resume` after {max(given.lengths)} steps, to its next request: {resumed:.2f} s; ", end="")
             print(f"a new session: {cold:.2f} s; 1.3 times that and 0.3 s: {1.3 * cold + 0.3:.2f} s\n", flush=True)
+        if "sessions" in parts:
+            concurrently(bench, given.sessions, min(3, given.runs))
 
 
 if __name__ == "__main__":
