@@ -42,12 +42,13 @@ class Cycles:
         for period in range(1, min(len(self._last), LONGEST_CYCLE) + 1):
             then = self._last[-period]
             exact, calls = self._exact[period], self._calls[period]
-            same_call = then.call == look.call
-            same_result = same_call and then.result == look.result
-            if same_call:
-                calls.add(weight, same_result=same_result)
-            else:
-                calls.clear()
+            if then.call != look.call:
+                if calls.length:
+                    exact.clear()
+                    calls.clear()
+                continue
+            same_result = then.result == look.result
+            calls.add(weight, same_result=same_result)
             if same_result:
                 exact.add(weight, same_result=True)
             else:

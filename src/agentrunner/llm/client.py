@@ -142,13 +142,13 @@ class Connection:
         url = self._addresses.get(path)
         if url is None:
             url = self._addresses[path] = httpx2.URL(address(self.target, path))
-        timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S))
         return httpx2.Request(
             "POST",
             url,
             headers=[("Host", url.netloc.decode("ascii")), *self._headers, ("Content-Length", str(len(body)))],
             stream=httpx2.ByteStream(body),
-            extensions={"timeout": timeout.as_dict()},
+            # For all the rest there is one timeout, around the whole.
+            extensions={"timeout": {"connect": min(timeout_s, CONNECT_TIMEOUT_S), "pool": timeout_s}},
         )
 
     def _open(self) -> httpx2.AsyncClient | httpx2.AsyncHTTPTransport:
