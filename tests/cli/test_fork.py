@@ -64,6 +64,9 @@ def test_each_step_can_be_gone_back_to_and_on_from(agent: Agent) -> None:
 def test_a_fork_goes_on_after_its_step_with_what_it_had_spent(agent: Agent) -> None:
     session = edits(agent)
     new, workspace = forked(agent, session, 2)
+    waiting = json.loads(agent("sessions", "list", "--json").out.splitlines()[0])
+    assert (waiting["id"], waiting["status"], waiting["reason"]) == (new, "cancelled", "interrupted")
+    assert "killed" not in agent("sessions").out
     done = agent("resume", new, "--json")
     assert done.code == 0, done.err
     assert [event["name"] for event in done.of_type("tool.finished")] == ["move_file", "delete_file", "finish"]

@@ -38,6 +38,19 @@ def test_a_listing_shows_the_end_of_the_last_attempt_and_what_was_spent(journal:
     assert (row.status, row.reason, row.steps) == ("in_progress", "", 3)
 
 
+def test_a_fork_is_interrupted_until_somebody_goes_on_with_it(journal: SqlJournal) -> None:
+    finished: JSON = {"status": "incomplete", "reason": "budget_steps", "steps": 3, "spent_usd": 0.26}
+    attempt: list[tuple[str, JSON]] = [("session.claimed", {"owner": "a"}), ("session.finished", finished)]
+    forked: tuple[str, JSON] = ("session.forked", {"from": "r", "step": 3, "seconds": 1.0})
+    for beginning in ([], attempt, [*attempt, ("session.claimed", {"owner": "a"})]):
+        session = f"s{len(beginning)}"
+        record(journal, session, ("session.created", {"goal": "g"}), *beginning, forked)
+        row = journal.sessions()[0]
+        assert (row.id, row.status, row.reason) == (session, "cancelled", "interrupted")
+        record(journal, session, ("session.claimed", {"owner": "b"}))
+        assert journal.sessions()[0].status == "in_progress"
+
+
 def test_a_listing_can_be_limited_to_a_workspace_and_is_newest_first(journal: SqlJournal) -> None:
     for id_, workspace in [("1", "/a"), ("2", "/b"), ("3", "/a")]:
         record(journal, id_, ("session.created", {"goal": id_, "workspace": workspace}))

@@ -20,6 +20,7 @@ SUMMARY_GOAL_CHARS = 400
 SUMMARY_KEYS: Mapping[str, tuple[str, ...]] = {
     "session.created": ("goal", "strategy", "workspace"),
     "session.claimed": (),
+    "session.forked": (),
     "session.finished": ("status", "reason", "steps", "spent_usd"),
     "completion.received": ("step", "spent_usd"),
 }

@@ -27,7 +27,7 @@ def _newest(type_: str) -> str:
 _ROWS = f"""
 SELECT c.session_id, c.at, c.summary,
   (SELECT e.at FROM events e WHERE e.session_id = c.session_id ORDER BY e.seq DESC LIMIT 1),
-  {_newest("session.claimed")}, f.seq, f.summary, m.seq, m.summary
+  {_newest("session.claimed")}, {_newest("session.forked")}, f.seq, f.summary, m.seq, m.summary
 FROM events c
 LEFT JOIN events f ON f.session_id = c.session_id AND f.seq = {_newest("session.finished")}
 LEFT JOIN events m ON m.session_id = c.session_id AND m.seq = {_newest("completion.received")}
@@ -38,10 +38,11 @@ WHERE {_LISTED}
 def list_sessions(execute: Execute) -> list[SessionRow]:
     """All sessions, newest first."""
     rows: list[SessionRow] = []
-    for id_, created_at, created, updated_at, claimed_seq, finished_seq, finished, step_seq, step in execute(_ROWS):
+    for id_, created_at, created, updated_at, claimed, forked, finished_seq, finished, step_seq, step in execute(_ROWS):
         newest = (
             ("session.created", 0, created),
-            ("session.claimed", claimed_seq or 0, None),
+            ("session.claimed", claimed or 0, None),
+            ("session.forked", forked or 0, None),
             ("session.finished", finished_seq or 0, finished),
             ("completion.received", step_seq or 0, step),
         )

@@ -23,7 +23,7 @@ _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 class SessionRow(NamedTuple):
     """One line of a listing. `status` is "in_progress" while no attempt has ended since the last claim: whether
-    somebody still works on it, only the lock knows."""
+    somebody still works on it, only the lock knows. A fork that nobody has gone on with is "interrupted"."""
 
     id: str
     created_at: str
@@ -89,6 +89,9 @@ def to_row(
                 workspace = str(brief.get("workspace", ""))
             case "session.claimed":
                 status, reason = "in_progress", ""
+            case "session.forked":
+                # Saved between two steps, as after Ctrl-C; nobody was killed.
+                status, reason = "cancelled", "interrupted"
             case "session.finished":
                 status, reason = str(brief.get("status", "")), str(brief.get("reason", ""))
             case _:
