@@ -225,6 +225,79 @@ def test_a_torn_record_is_mended_and_a_lost_one_is_noticed(agent: Agent) -> None
     assert tree(workspace) == {"a.txt": "one", "b.txt": "two", "c.txt": "three"}
 
 
+def in_two_attempts(agent: Agent) -> tuple[str, Path]:
+    """A session of six steps; a person changes a file after the third, and the fourth only reads."""
+    script = agent.script(
+        writes("a.txt", "one"),
+        writes("b.txt", "two"),
+        says("list_files"),
+        says("list_files"),
+        writes("c.txt", "three"),
+        finish(),
+        writes("d.txt", "four"),
+        finish(),
+    )
+    assert agent("run", "x", "--script", script, "--max-steps", "3").code == 5
+    (agent.workspace / "a.txt").write_text("a person's")
+    assert agent("resume", "--last", "--add-steps", "9").code == 0
+    session = agent.session()
+    return session, agent.home / "sessions" / session / "snapshots.jsonl"
+
+
+def test_a_damaged_line_of_the_record_costs_the_steps_that_need_it_and_no_other(agent: Agent) -> None:
+    session, file = in_two_attempts(agent)
+    states = [{}, {"a.txt": "one"}, {"a.txt": "one", "b.txt": "two"}]
+    states += [states[2], {"a.txt": "a person's", "b.txt": "two"}]
+    states += [states[4] | {"c.txt": "three"}]
+    lines = file.read_bytes().splitlines(keepends=True)
+    # The beginning, two steps, the second beginning, one step.
+    assert len(lines) == 5
+    first_lost = [0, 1, 2, 4, 5]
+    for number, (line, lost_from) in enumerate(zip(lines, first_lost, strict=True)):
+        damaged = line[: len(line) // 2] + b"\0\xff\n"
+        file.write_bytes(b"".join([*lines[:number], damaged, *lines[number + 1 :]]))
+        if lost_from:
+            _, workspace = forked(agent, session, lost_from - 1)
+            assert tree(workspace) == states[lost_from - 1]
+        for step in {lost_from, 5}:
+            done = agent("sessions", "fork", session, "--at-step", str(step))
+            assert done.code == 2
+            assert "the record of it is" in done.err
+
+
+def test_after_a_damaged_line_the_next_attempt_keeps_everything_anew(agent: Agent) -> None:
+    session, file = in_two_attempts(agent)
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([lines[0], b"{}\n", *lines[2:]]))
+    done = agent("resume", session, "write another")
+    assert done.code == 0, done.err
+    assert agent("sessions", "fork", session, "--at-step", "5").code == 2
+    new, workspace = forked(agent, session, 7)
+    assert tree(workspace) == tree(agent.workspace)
+    _, workspace = forked(agent, new, 7)
+    assert tree(workspace) == tree(agent.workspace)
+    kept = len(list((agent.home / "snapshots").glob("*/*")))
+    other = agent("run", "x", "--script", agent.script(writes("e.txt", "of another session"), finish()))
+    assert other.code == 0
+    assert agent("sessions", "rm", agent.session()).code == 0
+    assert len(list((agent.home / "snapshots").glob("*/*"))) == kept + 1, "nobody knows what the lost line named"
+    assert agent("sessions", "rm", session).code == 0
+    assert len(list((agent.home / "snapshots").glob("*/*"))) == len(tree(workspace)), "a fork needs only its own"
+
+
+def test_what_a_person_deletes_while_too_much_is_there_is_gone_later(agent: Agent) -> None:
+    script = agent.script(
+        writes("a.txt", "one"), writes("b.txt", "two"), says("delete_file", path="huge"), writes("c.txt"), finish()
+    )
+    assert agent("run", "x", "--script", script, "--max-steps", "2").code == 5
+    with (agent.workspace / "huge").open("wb") as huge:
+        huge.truncate(200_000_001)
+    (agent.workspace / "a.txt").unlink()
+    assert agent("resume", "--last", "--add-steps", "9").code == 0
+    _, workspace = forked(agent, agent.session(), 3)
+    assert tree(workspace) == {"b.txt": "two"}
+
+
 def test_a_damaged_content_is_noticed_and_leaves_nothing_behind(agent: Agent) -> None:
     session = edits(agent)
     for path in (agent.home / "snapshots").glob("*/*"):

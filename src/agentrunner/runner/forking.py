@@ -14,7 +14,15 @@ from agentrunner.errors import UsageError
 from agentrunner.journal import SessionLock, new_session_id, session_folder
 from agentrunner.runner.contents import Saved, Store, restore
 from agentrunner.runner.intake import check_workspace
-from agentrunner.runner.snapshots import Record, copy_records, named_anywhere, read_records, record_file, state_of
+from agentrunner.runner.snapshots import (
+    Record,
+    copy_records,
+    named_anywhere,
+    read_records,
+    record_file,
+    since_whole,
+    state_of,
+)
 from agentrunner.types import Event
 
 if TYPE_CHECKING:
@@ -41,8 +49,8 @@ async def fork(journal: "SqlJournal", session_id: str, step: int, workspace: Pat
     home = journal.home
     try:
         records = _records(read_records(record_file(home, session_id)), kept, step)
-    except (OSError, ValueError, KeyError) as error:
-        raise _not_kept(step, f"its record cannot be read ({type(error).__name__})") from error
+    except OSError as error:
+        raise _not_kept(step, f"its record cannot be read ({error.strerror})") from error
     new = new_session_id()
     old_place = Path(kept[0].data["workspace"])
     with SessionLock(home, new):
@@ -74,8 +82,10 @@ def remove_session(journal: "SqlJournal", session_id: str) -> None:
     with store.held(fcntl.LOCK_EX):
         journal.remove(session_id)
         # With a record that cannot be read nobody knows what its session needs: then all of it stays.
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            store.prune(named_anywhere(journal.home))
+        with contextlib.suppress(OSError):
+            named = named_anywhere(journal.home)
+            if named is not None:
+                store.prune(named)
 
 
 def _until(events: Sequence[Event], step: int) -> Sequence[Event]:
@@ -99,16 +109,21 @@ def _records(records: Sequence[Record], kept: Sequence[Event], step: int) -> Seq
     places = {event.key for event in finished}
     attempt = len(claims)
     last = max((i for i, record in enumerate(records) if record.place in places), default=0)
-    begun = max((i for i, record in enumerate(records) if not record.place and record.attempt <= attempt), default=0)
-    last = max(last, begun)
+    beginnings = [i for i, record in enumerate(records) if not (record.place or record.lost)]
+    last = max(last, *(i for i in beginnings if records[i].attempt <= attempt), 0)
     if not records:
         raise _not_kept(step, "this session kept no states of it")
     if off := records[last].off:
         raise _not_kept(step, off)
     looked = [event for event in finished if claims and event.seq > kept[claims[-1]].seq]
+    needed = since_whole(records[: last + 1])
+    # The beginning of an attempt that changed nothing yet shows in its record only.
+    unsure = not looked and records[last].attempt < attempt
+    if any(record.lost for record in (*needed, *(records[last + 1 : last + 2] if unsure else ()))):
+        raise _not_kept(step, "the record of it is damaged")
     if looked and looked[-1].data["_workspace"] != records[last].tree:
         raise _not_kept(step, "the record of it is not whole")
-    return records[: last + 1]
+    return needed
 
 
 def _not_kept(step: int, why: str) -> UsageError:

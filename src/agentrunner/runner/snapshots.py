@@ -28,7 +28,8 @@ MAX_STORED_BYTES = 1 << 30
 @dataclass(frozen=True, slots=True)
 class Record:
     """One look at the workspace. `place`: the call it followed, empty for the beginning of an attempt. `off` says why
-    the state was not kept."""
+    the state was not kept. `whole`: all files are in it, so that it needs nothing before it. `lost`: what stood here
+    cannot be read, so nothing up to the next whole one can be told."""
 
     place: str
     attempt: int
@@ -37,10 +38,13 @@ class Record:
     gone: Sequence[str] = ()
     stored: int = 0
     off: str = ""
+    whole: bool = False
+    lost: bool = False
 
     def line(self) -> str:
         data: dict[str, Any] = {"place": self.place, "attempt": self.attempt, "tree": self.tree}
         data |= {"saved": self.saved, "gone": list(self.gone), "stored": self.stored, "off": self.off}
+        data |= {name: True for name in ("whole", "lost") if getattr(self, name)}
         return json.dumps(data, separators=(",", ":")) + "\n"
 
 
@@ -55,17 +59,22 @@ class Snapshots:
         self._tree = Tree(workspace)
         self._state: dict[str, Saved] | None = None
         self._last = Record("", 0, "")
+        self._first = True
+        """Nothing was kept in this attempt yet."""
+        self._whole = True
         self._stored = 0
 
     def begin(self) -> None:
         """The state before this attempt changes anything."""
         try:
             records = read_records(self._file, mend=True)
-        except (OSError, ValueError, KeyError):  # Without the earlier states the later ones cannot be told.
+        except OSError:  # What cannot be read can hardly be added to.
             self._tree.after("", {})
             return
         self._stored = sum(record.stored for record in records)
-        self._state = state_of(records)
+        known = since_whole(records)
+        self._whole = not known or any(record.lost for record in known)
+        self._state = {} if self._whole else state_of(known)
         self._last = records[-1] if records else self._last
         self._keep("", self._tree.after("", {}))
 
@@ -85,6 +94,8 @@ class Snapshots:
                 if record is not None:
                     append_record(self._file, record)
                     self._last = record
+                    if not record.off:
+                        self._first = self._whole = False
         except OSError as error:
             with suppress(OSError):
                 append_record(self._file, Record(place, self._attempt, tree, off=f"{error.strerror} while it was kept"))
@@ -100,7 +111,7 @@ class Snapshots:
         saved: dict[str, Saved] = {}
         gone: list[str] = []
         changes = self._tree.take_changes()
-        if not place:  # A new attempt's first look finds everything; what it does not find is gone.
+        if self._first:  # A new attempt's first look finds everything; what it does not find is gone.
             changes |= dict.fromkeys(self._state.keys() - changes.keys())
         with _rooted(self._workspace) as root:
             for name, found in changes.items():
@@ -112,9 +123,9 @@ class Snapshots:
                 self._stored += stored
                 if self._state.get(name) != (digest, found[1]):
                     self._state[name] = saved[name] = (digest, found[1])
-            if not (saved or gone or self._last.off or tree != self._last.tree or not place):
-                return None
-            return Record(place, self._attempt, tree, saved, gone, self._stored - before)
+        if not (saved or gone or self._last.off or tree != self._last.tree or self._first):
+            return None
+        return Record(place, self._attempt, tree, saved, gone, self._stored - before, whole=self._whole)
 
     def _why_not(self, tree: str) -> str:
         if not tree:
@@ -133,8 +144,8 @@ def record_file(home: Path, session_id: str) -> Path:
 
 
 def read_records(file: Path, *, mend: bool = False) -> list[Record]:
-    """All whole records; a last line that a crash cut off is none, and with `mend` it is taken away. Raises
-    `ValueError` or `KeyError` for what is no record."""
+    """All records, lost ones for lines that are none; a last line that a crash cut off is left out, and with `mend` it
+    is taken away."""
     try:
         content = file.read_bytes()
     except FileNotFoundError:
@@ -142,19 +153,34 @@ def read_records(file: Path, *, mend: bool = False) -> list[Record]:
     whole = content.rfind(b"\n") + 1
     if mend and whole < len(content):
         os.truncate(file, whole)
-    return [_record(json.loads(line)) for line in content[:whole].splitlines()]
+    return [_record(line) for line in content[:whole].split(b"\n")[:-1]]
 
 
 def append_record(file: Path, record: Record) -> None:
+    """Add a line, or nothing at all."""
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(record.line().encode())
+    with os.fdopen(descriptor, "wb", buffering=0) as stream:
+        size, line = os.fstat(descriptor).st_size, record.line().encode()
+        try:
+            while line:
+                line = line[stream.write(line) :]
+        except OSError:
+            # A disk that is full took a part of it, and the next line would begin in its middle.
+            os.truncate(descriptor, size)
+            raise
 
 
-def named_anywhere(home: Path) -> set[str]:
-    """The hashes that the records of all sessions name."""
-    files = home.glob("sessions/*/snapshots.jsonl")
-    return {digest for file in files for record in read_records(file) for digest, _ in record.saved.values()}
+def named_anywhere(home: Path) -> set[str] | None:
+    """The hashes that the records of all sessions name; None when one is lost, and so nobody knows what it named."""
+    records = [record for file in home.glob("sessions/*/snapshots.jsonl") for record in read_records(file)]
+    if any(record.lost for record in records):
+        return None
+    return {digest for record in records for digest, _ in record.saved.values()}
+
+
+def since_whole(records: Sequence[Record]) -> Sequence[Record]:
+    """The last whole record and what follows it: all that the state after them needs."""
+    return records[max((i for i, record in enumerate(records) if record.whole), default=0) :]
 
 
 def state_of(records: Sequence[Record]) -> dict[str, Saved]:
@@ -174,9 +200,15 @@ def copy_records(source: Path, target: Path, records: Sequence[Record]) -> None:
     shutil.copymode(source, target)
 
 
-def _record(data: dict[str, Any]) -> Record:
-    saved = {str(name): (str(digest), int(mode)) for name, (digest, mode) in data["saved"].items()}
-    return Record(data["place"], data["attempt"], data["tree"], saved, data["gone"], data["stored"], data["off"])
+def _record(line: bytes) -> Record:
+    try:
+        data: dict[str, Any] = json.loads(line)
+        saved = {str(name): (str(digest), int(mode)) for name, (digest, mode) in data["saved"].items()}
+        place, attempt, tree, stored = str(data["place"]), int(data["attempt"]), str(data["tree"]), int(data["stored"])
+        flags = {name: bool(data.get(name)) for name in ("whole", "lost")}
+        return Record(place, attempt, tree, saved, list(map(str, data["gone"])), stored, str(data["off"]), **flags)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Record("", 0, "", lost=True)
 
 
 @contextmanager
