@@ -117,13 +117,25 @@ def show(
 
 
 @sessions_app.command()
-def export(session: Id) -> None:
+def export(
+    session: Id,
+    traces: Annotated[
+        bool, typer.Option("--traces", help="Its commands and results instead, for `agent guard replay`.")
+    ] = False,
+) -> None:
     """Print a session's events as JSON lines."""
     from agentrunner.render import jsonl
 
     with open_here() as journal:
-        for line in jsonl.export(journal.load(journal.find(session))):
-            print(line)
+        events = journal.load(journal.find(session))
+    if traces:
+        from agentrunner.runner.trajectories import trajectories
+
+        for trajectory in trajectories(events):
+            print(jsonl.to_json(trajectory))
+        return
+    for line in jsonl.export(events):
+        print(line)
 
 
 @sessions_app.command()

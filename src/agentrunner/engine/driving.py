@@ -115,14 +115,15 @@ async def _with_tools(run: Run, ask: Ask, step: Step, branch: str, ordinal: int)
     """Run the calls of an answer, unless the answer is unusable as a whole."""
     completion = step.completion
     assert completion is not None
-    error = _unusable(completion, ask)
+    error = unusable(completion, with_tools=bool(ask.tools))
     if error is not None or not completion.calls:
         return Step(step.key, step.number, completion, error=error)
     results = await run_calls(run, completion.calls, f"{branch}/tool:{ordinal}", branch, step.number, approve=True)
     return Step(step.key, step.number, completion, results)
 
 
-def _unusable(completion: Completion, ask: Ask) -> StepError | None:
+def unusable(completion: Completion, *, with_tools: bool) -> StepError | None:
+    """Why nothing of this answer is run; None when it can be used."""
     if completion.finish == "length":
         text = (
             "Your answer was cut at its length. Answer again, shorter: one command, and long content in several parts."
@@ -131,7 +132,7 @@ def _unusable(completion: Completion, ask: Ask) -> StepError | None:
     if completion.problem:
         return StepError("malformed", completion.problem)
     if not completion.calls and not completion.text.strip():
-        want = "Call one of the tools, or answer with text to finish." if ask.tools else "Answer with text."
+        want = "Call one of the tools, or answer with text to finish." if with_tools else "Answer with text."
         return StepError("malformed", f"Your answer was empty. {want}")
     return None
 

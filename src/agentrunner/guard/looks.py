@@ -108,7 +108,7 @@ def _look(step: Step, call: ToolCall, result: ToolResult, plan: bytes) -> Look:
 
 
 def look_of_trace(number: int, step: Mapping[str, Any]) -> Look:
-    """The same of a recorded step, whose keys have been checked. What a recording does not say is read from the
+    """The same of a recorded command, whose keys have been checked. What a recording does not say is read from the
     beginning of the observation."""
     text, tool, args = str(step["observation"]), str(step["tool"]), step["args"]
     empty = is_empty(text) and int(step.get("obs_len") or len(text)) <= len(text)
@@ -124,14 +124,14 @@ def look_of_trace(number: int, step: Mapping[str, Any]) -> Look:
         tool,
         fingerprint(tool, whole),
         mark(str(step.get("obs_sha") or text)),
-        mark(tool, masked(text)) if failed else b"",
+        mark(tool, str(step.get("error_sha") or masked(text))) if failed else b"",
         empty,
-        failed and bool(_INVALID.search(text[:160])),
+        (failed and bool(_INVALID.search(text[:160]))) if step.get("ran") is None else not step["ran"],
         step.get("class") == "poll" or waits(args),
         str(step.get("workspace_sha") or ""),
         mark(" ".join(thought.lower().split())) if isinstance(thought, str) and thought.strip() else b"",
         names_of(args),
-        () if failed else tokens(text),
+        () if failed else tuple(map(str, step.get("listed") or tokens(text))),
     )
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, cast
 
 from agentrunner.guard.limits import Limits
@@ -35,16 +36,27 @@ def read_trajectories(lines: Iterable[bytes]) -> Iterator[Trajectory | str]:
 
 
 def replay(steps: Iterable[Mapping[str, Any]], limits: Limits | None = None) -> list[tuple[int, Verdict]]:
-    """The verdicts up to the first stop, each with its step, counted from 0."""
+    """The verdicts up to the first stop, each with its command, counted from 0. The commands of one answer, which have
+    the same `turn`, are judged together; the verdict then stands at the last of them."""
     detector = StuckDetector(limits)
     verdicts: list[tuple[int, Verdict]] = []
-    for number, step in enumerate(steps):
-        verdict = detector.judge([look_of_trace(number, step)])
+    for _, commands in groupby(enumerate(steps), _answer):
+        answer = list(commands)
+        number, last = answer[-1]
+        verdict = detector.judge([look_of_trace(*each) for each in answer])
         if verdict is not None:
             verdicts.append((number, verdict))
             if verdict.action == "stop":
                 break
+        if last.get("spoken"):
+            detector.spoken()
     return verdicts
+
+
+def _answer(command: tuple[int, Mapping[str, Any]]) -> object:
+    number, step = command
+    turn = step.get("turn")
+    return ("alone", number) if turn is None else turn
 
 
 def _trajectory(found: object) -> Trajectory:
@@ -61,7 +73,13 @@ def _trajectory(found: object) -> Trajectory:
     return Trajectory(data["id"], data["steps"])
 
 
-_WORDS: Mapping[type, str] = {str: "text", dict: "an object", int: "a number", bool: "true or false"}
+_WORDS: Mapping[type, str] = {
+    str: "text",
+    dict: "an object",
+    int: "a number",
+    bool: "true or false",
+    list: "a list",
+}
 
 
 def _check_step(number: int, step: object) -> None:
@@ -78,6 +96,11 @@ def _check_step(number: int, step: object) -> None:
         "thought": (str,),
         "class": (str,),
         "args_sha": (str,),
+        "error_sha": (str,),
+        "ran": (bool,),
+        "listed": (list,),
+        "turn": (int,),
+        "spoken": (bool,),
     }
     for key, types in (wanted | optional).items():
         if key in wanted and key not in data:
