@@ -1,12 +1,15 @@
 """Sessions on the move: to another machine as a file, and from SQLite to a server."""
 
+import base64
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.postgres import Server
-from tests.support.program import Agent, finish, writes
+from tests.support.program import JSON, Agent, finish, says, writes
 
 
 @pytest.fixture
@@ -14,6 +17,10 @@ def ran(agent: Agent) -> Agent:
     script = agent.script(writes("a.txt"), writes("b.txt"), finish("both are there", "a.txt"))
     assert agent("run", "write", "--script", script, "--max-steps", "1", "--quiet").code == 5
     return agent
+
+
+def listed(agent: Agent) -> list[JSON]:
+    return [json.loads(line) for line in agent("sessions", "list", "--json").out.splitlines()]
 
 
 def exported(agent: Agent, session: str) -> list[dict[str, object]]:
@@ -111,6 +118,157 @@ def test_another_session_of_the_same_id_is_not_overwritten(ran: Agent) -> None:
     assert ran("sessions", "export", session).out == before
 
 
+def test_the_states_of_a_workspace_come_along_and_are_forked_there(ran: Agent, tmp_path: Path) -> None:
+    session = ran.session()
+    large = bytes(range(256)) * 9000
+    (ran.workspace / "large.bin").write_bytes(large)
+    (ran.workspace / "run.sh").write_text("#!/bin/sh\n")
+    (ran.workspace / "run.sh").chmod(0o755)
+    assert ran("resume", session, "--add-steps", "5").code == 0
+    file = tmp_path / "session.jsonl"
+    file.write_text(ran("sessions", "export", session, "--with-files").out)
+    shutil.rmtree(ran.folder / "workspace")
+    there = Agent(tmp_path / "elsewhere")
+    arguments = ("sessions", "import", str(file), "--workspace", "w")
+    for said in (f"imported {session}\n", f"{session} was there already\n"):
+        done = there(*arguments)
+        assert (done.code, done.out) == (0, said), done.err
+    for step, names in ((0, set[str]()), (1, {"a.txt"}), (2, {"a.txt", "b.txt", "large.bin", "run.sh"})):
+        folder = there.folder / f"at-{step}"
+        done = there("sessions", "fork", session, "--at-step", str(step), "--workspace", str(folder))
+        assert done.code == 0, done.err
+        assert {path.name for path in folder.iterdir()} == names
+    assert (folder / "large.bin").read_bytes() == large
+    assert (folder / "run.sh").stat().st_mode & 0o777 == 0o755
+    assert exported(there, session)[1:] == exported(ran, session)[1:]
+    assert (
+        there("sessions", "export", session, "--with-files").out.splitlines()[1:] == file.read_text().splitlines()[1:]
+    )
+    assert there("sessions", "rm", session, *(row["id"] for row in listed(there) if row["id"] != session)).code == 0
+    assert [p.name for p in (there.home / "snapshots").rglob("*") if p.is_file()] == ["lock"]
+
+
+def test_whole_results_come_along(agent: Agent, tmp_path: Path) -> None:
+    read = says("read_file", path="long.txt")
+    agent("run", "x", "--script", agent.script(writes("long.txt", "line\n" * 9000), read, finish()))
+    session = agent.session()
+    there = Agent(tmp_path / "elsewhere")
+    lines = agent("sessions", "export", session, "--with-files").out.encode()
+    assert there("sessions", "import", "-", "--workspace", "w", stdin=lines).code == 0
+    saved = {path.name: path.read_bytes() for path in (agent.home / "sessions" / session / "outputs").iterdir()}
+    assert saved
+    here = there.home / "sessions" / session / "outputs"
+    assert {path.name: path.read_bytes() for path in here.iterdir()} == saved
+
+
+def test_without_its_files_an_imported_session_says_what_a_fork_needs(ran: Agent, tmp_path: Path) -> None:
+    session, there = ran.session(), Agent(tmp_path / "elsewhere")
+    lines = ran("sessions", "export", session).out
+    done = there("sessions", "import", "-", "--workspace", "w", stdin=lines.encode())
+    assert "export it --with-files" in done.err
+    done = there("sessions", "fork", session, "--at-step", "1")
+    assert done.code == 2
+    assert "export it --with-files" in done.err
+    lines = ran("sessions", "export", session, "--with-files").out
+    assert there("sessions", "import", "-", "--workspace", "w", stdin=lines.encode()).code == 0
+    assert there("sessions", "fork", session, "--at-step", "1").code == 0
+
+
+def besides(lines: list[JSON], type_: str) -> list[JSON]:
+    return [line for line in lines if line["type"] == type_]
+
+
+def swap_content(lines: list[JSON]) -> str:
+    besides(lines, "file.content")[0]["base64"] = base64.b64encode(b"something else").decode()
+    return "is not what its hash says"
+
+
+def cut_content(lines: list[JSON]) -> str:
+    besides(lines, "file.content")[0]["last"] = False
+    return "is not whole"
+
+
+def no_base64(lines: list[JSON]) -> str:
+    besides(lines, "file.content")[0]["base64"] = "***"
+    return "is not base64"
+
+
+def leave_content_out(lines: list[JSON]) -> str:
+    lines.remove(besides(lines, "file.content")[0])
+    return "the content of 'a.txt' is missing"
+
+
+def a_hash_that_is_a_path(lines: list[JSON]) -> str:
+    besides(lines, "file.content")[0]["sha256"] = "../../../evil"
+    return "a content has no hash"
+
+
+def a_path_outside(lines: list[JSON]) -> str:
+    besides(lines, "workspace.state")[1]["state"]["saved"] = {"../../evil": ["", 0o644]}
+    return "names the path '../../evil'"
+
+
+def an_absolute_path(lines: list[JSON]) -> str:
+    besides(lines, "workspace.state")[1]["state"]["saved"] = {"/tmp/evil": ["", 0o644]}
+    return "names the path '/tmp/evil'"
+
+
+def a_result_outside(lines: list[JSON]) -> str:
+    lines.append({"v": 1, "session_id": "s", "type": "output.saved", "name": "../evil", "sha256": "0" * 64})
+    return "the result '../evil' is not whole"
+
+
+def no_state(lines: list[JSON]) -> str:
+    besides(lines, "workspace.state")[0]["state"] = ["a", "b"]
+    return "a state of the workspace cannot be read"
+
+
+def an_event_late(lines: list[JSON]) -> str:
+    lines.append(lines[1])
+    return "event 2 does not stand with the others"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        swap_content,
+        cut_content,
+        no_base64,
+        leave_content_out,
+        a_hash_that_is_a_path,
+        a_path_outside,
+        an_absolute_path,
+        a_result_outside,
+        no_state,
+        an_event_late,
+    ],
+)
+def test_files_that_are_not_what_they_say_are_refused_and_nothing_is_imported(
+    ran: Agent, tmp_path: Path, spoil: Callable[[list[JSON]], str]
+) -> None:
+    lines = [json.loads(line) for line in ran("sessions", "export", ran.session(), "--with-files").out.splitlines()]
+    said = spoil(lines)
+    there = Agent(tmp_path / "elsewhere")
+    done = there("sessions", "import", "-", stdin="".join(json.dumps(line) + "\n" for line in lines).encode())
+    assert done.code == 2
+    assert said in done.err
+    assert len(done.err.splitlines()) == 1
+    assert not listed(there)
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_a_result_that_an_imported_session_names_elsewhere_is_not_copied(ran: Agent, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in ran("sessions", "export", ran.session(), "--with-files").out.splitlines()]
+    besides(lines, "tool.finished")[0]["_saved_as"] = "@output/../secret.txt"
+    there = Agent(tmp_path / "elsewhere")
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    assert there("sessions", "import", "-", "--workspace", "w", stdin=text.encode()).code == 0
+    (there.home / "sessions" / ran.session() / "secret.txt").write_text("of another")
+    done = there("sessions", "fork", ran.session(), "--at-step", "1")
+    assert done.code == 0, done.err
+    assert len(list(there.home.rglob("secret.txt"))) == 1
+
+
 def test_sessions_move_to_a_server_and_go_on_there(ran: Agent, postgres: Server) -> None:
     session, url = ran.session(), postgres.new_schema()
     before = exported(ran, session)
@@ -121,6 +279,14 @@ def test_sessions_move_to_a_server_and_go_on_there(ran: Agent, postgres: Server)
     assert second.out.startswith("copied 0 sessions (0 events)"), second.out
     server = {"AGENT_DATABASE_URL": url}
     assert [json.loads(line) for line in ran("sessions", "export", session, env=server).out.splitlines()] == before
+    folder = ran.folder / "forked"
+    done = ran("sessions", "fork", session, "--at-step", "1", "--workspace", str(folder), env=server)
+    assert done.code == 0, done.err
+    assert [path.name for path in folder.iterdir()] == ["a.txt"]
+    went = ran("resume", done.out.strip(), "--add-steps", "5", "--quiet", env=server)
+    assert went.code == 0, went.err
+    assert sorted(path.name for path in folder.iterdir()) == ["a.txt", "b.txt"]
+    assert ran("sessions", "rm", done.out.strip(), env=server).code == 0
     resumed = ran("resume", session, "--add-steps", "5", "--quiet", env=server)
     assert resumed.code == 0, resumed.err
     assert exported(ran, session) == before, "the file is left as it was"

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,10 +23,24 @@ def import_(
     ] = None,
 ) -> None:
     """Take in a session that was exported, here or on another machine."""
+    with contextlib.ExitStack() as stack:
+        try:
+            lines: Iterable[bytes] = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
+        except OSError as error:
+            raise UsageError(f"{file!r} cannot be read: {error.strerror}", "give a file that exists, or -") from None
+        try:
+            _take_in(lines, workspace)
+        except ValueError as error:
+            raise UsageError(f"{file!r} is not an exported session: {error}", _HOW) from None
+
+
+def _take_in(lines: Iterable[bytes], workspace: Path | None) -> None:
+    """Raises `ValueError` for lines that are no exported session."""
     from agentrunner.config import load
     from agentrunner.journal import SessionLock, open_journal
+    from agentrunner.runner.carrying import received
 
-    events = _read(file)
+    events, beside = _read(lines)
     session_id = events[0].session_id
     events[0], dropped = _without_guarded(events[0])
     if workspace is not None:
@@ -42,11 +56,15 @@ def import_(
             raise UsageError(
                 f"there is another session {session_id}", f"see 'agent sessions show {session_id}', or remove it"
             )
-        if new := events[len(there) :]:
-            journal.copy_in(session_id, new, len(there))
+        with received(journal.home, beside) as carried:
+            if new := events[len(there) :]:
+                journal.copy_in(session_id, new, len(there))
+            carried.keep(journal.home, session_id)
     if dropped:
         print(f"not taken over from the file, yours will be used: {', '.join(dropped)}", file=sys.stderr)
     print(f"its workspace is {events[0].data['workspace']!r}", file=sys.stderr)
+    if not carried.records:
+        print("no states of the workspace came along (export it --with-files), so it cannot be forked", file=sys.stderr)
     print(f"imported {session_id}" if new else f"{session_id} was there already")
 
 
@@ -78,21 +96,30 @@ def migrate(
     print("set AGENT_DATABASE_URL to use it; the copy in SQLite is left as it is", file=sys.stderr)
 
 
-def _read(file: str) -> "list[Event]":
+def _read(lines: Iterable[bytes]) -> "tuple[list[Event], Iterator[dict[str, Any]]]":
+    """The events, and what follows them, which may be large and is read as it is needed."""
     from agentrunner.render.jsonl import read_export
 
-    try:
-        with contextlib.ExitStack() as stack:
-            lines: Iterable[bytes] = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
-            events = list(read_export(lines))
-    except OSError as error:
-        raise UsageError(f"{file!r} cannot be read: {error.strerror}", "give a file that exists, or -") from None
-    except ValueError as error:
-        raise UsageError(f"{file!r} is not an exported session: {error}", _HOW) from None
+    events: list[Event] = []
+    found = read_export(lines)
+    rest: Iterator[Any] = iter(())
+    for each in found:
+        if isinstance(each, dict):
+            rest = _besides(each, found)
+            break
+        events.append(each)
     created = events[0].data if events and events[0].type == "session.created" else {}
     if not isinstance(created.get("workspace"), str) or not isinstance(created.get("_settings"), dict):
-        raise UsageError(f"{file!r} is not an exported session: it does not begin with session.created", _HOW)
-    return events
+        raise ValueError("it does not begin with session.created")
+    return events, rest
+
+
+def _besides(first: dict[str, Any], more: "Iterator[Event | dict[str, Any]]") -> Iterator[dict[str, Any]]:
+    yield first
+    for each in more:
+        if not isinstance(each, dict):
+            raise ValueError(f"event {each.seq} does not stand with the others")
+        yield each
 
 
 _HOW = "make one with 'agent sessions export ID > FILE'"

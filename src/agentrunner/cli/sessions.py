@@ -122,12 +122,19 @@ def export(
     traces: Annotated[
         bool, typer.Option("--traces", help="Its commands and results instead, for `agent guard replay`.")
     ] = False,
+    with_files: Annotated[
+        bool,
+        typer.Option("--with-files", help="Also the states of its workspace and whole results, for forks elsewhere."),
+    ] = False,
 ) -> None:
     """Print a session's events as JSON lines."""
     from agentrunner.render import jsonl
 
+    if traces and with_files:
+        raise UsageError("--traces and --with-files do not go together", "export twice")
     with open_here() as journal:
         events = journal.load(journal.find(session))
+        home = journal.home
     if traces:
         from agentrunner.runner.trajectories import trajectories
 
@@ -136,6 +143,11 @@ def export(
         return
     for line in jsonl.export(events):
         print(line)
+    if with_files:
+        from agentrunner.runner.carrying import files_of
+
+        for data in files_of(home, events[0].session_id):
+            print(jsonl.beside(events[0].session_id, data))
 
 
 @sessions_app.command()

@@ -53,8 +53,14 @@ def _whole(event: Event) -> dict[str, Any]:
     return line | ({"_data": event.data} if _TAKEN & event.data.keys() else event.data)
 
 
-def read_export(lines: Iterable[bytes]) -> Iterator[Event]:
-    """The events of exported lines, as they were. Raises `ValueError` for what is not one; nothing else is checked."""
+def beside(session_id: str, data: dict[str, Any]) -> str:
+    """A line of an export that is no event: what belongs to the session besides. `data` has its type."""
+    return to_json({"v": VERSION, "session_id": session_id, **data})
+
+
+def read_export(lines: Iterable[bytes]) -> Iterator[Event | dict[str, Any]]:
+    """The events of exported lines, as they were, and lines of `beside` as objects. Raises `ValueError` for what is
+    neither; nothing else is checked."""
     for number, line in enumerate(lines, 1):
         try:
             yield _event(json.loads(line))
@@ -62,10 +68,12 @@ def read_export(lines: Iterable[bytes]) -> Iterator[Event]:
             raise ValueError(f"line {number}: {error}") from error
 
 
-def _event(line: object) -> Event:
+def _event(line: object) -> Event | dict[str, Any]:
     if not isinstance(line, dict):
         raise ValueError("not a JSON object")
     fields: dict[str, Any] = dict(cast(dict[str, Any], line))
+    if fields.get("v") == VERSION and "seq" not in fields and isinstance(fields.get("type"), str):
+        return fields
     version, seq, *texts = (fields.pop(name, None) for name in (*_ENVELOPE, "_key"))
     if version != VERSION:
         raise ValueError(f"its format is {version!r}, this program reads format {VERSION}")

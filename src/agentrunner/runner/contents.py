@@ -5,7 +5,7 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Generator, Mapping, Set
+from collections.abc import Generator, Iterable, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,6 +66,21 @@ class Store:
             temporary.unlink(missing_ok=True)
         return digest.hexdigest(), size
 
+    def add(self, digest: str, parts: Iterable[bytes]) -> None:
+        """Keep a content that comes from elsewhere. Raises `ValueError` when it is not what its hash says."""
+        temporary, found = self._folder / f"{secrets.token_hex(8)}.part", hashlib.sha256()
+        try:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                for part in parts:
+                    found.update(part)
+                    file.write(part)
+            if found.hexdigest() != digest:
+                raise ValueError(f"the content {digest[:12]}… is not what its hash says")
+            make_private(self._home, "snapshots", digest[:2])
+            temporary.replace(self.path(digest))
+        finally:
+            temporary.unlink(missing_ok=True)
+
     def copy(self, digest: str, target: int) -> None:
         """Write the content into an open file. Raises `UsageError` when it is not there whole any more."""
         found = hashlib.sha256()
@@ -95,14 +110,13 @@ def restore(store: Store, state: Mapping[str, Saved], folder: Path, owner: tuple
     """Write these files into an empty folder of ours; names of those that were not kept come back."""
     missing: list[str] = []
     for name, (digest, mode) in sorted(state.items()):
-        parts = name.split("/")
-        if {"", ".", ".."} & set(parts):
+        if not is_inside(name):
             raise UsageError(f"the record of the workspace names the path {name!r}", "fork another step")
         if not digest:
             missing.append(name)
             continue
         path = folder
-        for part in parts[:-1]:
+        for part in name.split("/")[:-1]:
             path = path / part
             if not path.is_dir():
                 path.mkdir()
@@ -116,6 +130,15 @@ def restore(store: Store, state: Mapping[str, Saved], folder: Path, owner: tuple
         finally:
             os.close(descriptor)
     return missing
+
+
+def is_inside(name: str) -> bool:
+    """Whether this can only be a path below the folder that it is meant for."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return not {"", ".", ".."} & set(name.split("/")) and "\0" not in name
 
 
 def _give(path: Path, owner: tuple[int, int] | None) -> None:

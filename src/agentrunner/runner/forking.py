@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agentrunner.engine.session import worked_seconds
 from agentrunner.errors import UsageError
 from agentrunner.journal import SessionLock, new_session_id, session_folder
+from agentrunner.runner.carrying import is_output
 from agentrunner.runner.contents import Saved, Store, restore
 from agentrunner.runner.intake import check_workspace
 from agentrunner.runner.snapshots import (
@@ -112,7 +113,8 @@ def _records(records: Sequence[Record], kept: Sequence[Event], step: int) -> Seq
     beginnings = [i for i, record in enumerate(records) if not (record.place or record.lost)]
     last = max(last, *(i for i in beginnings if records[i].attempt <= attempt), 0)
     if not records:
-        raise _not_kept(step, "this session kept no states of it")
+        hint = "if it was imported, export it --with-files and import that; else fork another step"
+        raise UsageError(f"the workspace as it was at step {step} is not there: no state of it was kept", hint)
     if off := records[last].off:
         raise _not_kept(step, off)
     looked = [event for event in finished if claims and event.seq > kept[claims[-1]].seq]
@@ -150,7 +152,7 @@ def _fill(store: Store, state: dict[str, Saved], place: Path, like: Path) -> lis
 def _copy_outputs(source: Path, target: Path, kept: Sequence[Event]) -> None:
     for event in kept:
         name = str(event.data.get("_saved_as") or "").removeprefix(OUTPUT)
-        if event.type == "tool.finished" and name and (source / name).is_file():
+        if event.type == "tool.finished" and is_output(name) and (source / name).is_file():
             target.mkdir(mode=0o700, exist_ok=True)
             shutil.copyfile(source / name, target / name)
 

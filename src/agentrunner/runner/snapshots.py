@@ -17,6 +17,7 @@ from typing import Any
 from agentrunner.guard.tree import Tree
 from agentrunner.runner.contents import Saved, Store
 from agentrunner.sandbox.paths import Root
+from agentrunner.types import JSON
 
 MAX_BYTES = 200 * 1000 * 1000
 MAX_ENTRIES = 20_000
@@ -41,11 +42,13 @@ class Record:
     whole: bool = False
     lost: bool = False
 
-    def line(self) -> str:
-        data: dict[str, Any] = {"place": self.place, "attempt": self.attempt, "tree": self.tree}
+    def as_json(self) -> JSON:
+        data: JSON = {"place": self.place, "attempt": self.attempt, "tree": self.tree}
         data |= {"saved": self.saved, "gone": list(self.gone), "stored": self.stored, "off": self.off}
-        data |= {name: True for name in ("whole", "lost") if getattr(self, name)}
-        return json.dumps(data, separators=(",", ":")) + "\n"
+        return data | {name: True for name in ("whole", "lost") if getattr(self, name)}
+
+    def line(self) -> str:
+        return json.dumps(self.as_json(), separators=(",", ":")) + "\n"
 
 
 class Snapshots:
@@ -153,7 +156,7 @@ def read_records(file: Path, *, mend: bool = False) -> list[Record]:
     whole = content.rfind(b"\n") + 1
     if mend and whole < len(content):
         os.truncate(file, whole)
-    return [_record(line) for line in content[:whole].split(b"\n")[:-1]]
+    return [_read(line) for line in content[:whole].split(b"\n")[:-1]]
 
 
 def append_record(file: Path, record: Record) -> None:
@@ -200,15 +203,25 @@ def copy_records(source: Path, target: Path, records: Sequence[Record]) -> None:
     shutil.copymode(source, target)
 
 
-def _record(line: bytes) -> Record:
+def record_of(data: Any) -> Record:
+    """The inverse of `Record.as_json`; a lost record for anything else."""
     try:
-        data: dict[str, Any] = json.loads(line)
         saved = {str(name): (str(digest), int(mode)) for name, (digest, mode) in data["saved"].items()}
         place, attempt, tree, stored = str(data["place"]), int(data["attempt"]), str(data["tree"]), int(data["stored"])
         flags = {name: bool(data.get(name)) for name in ("whole", "lost")}
         return Record(place, attempt, tree, saved, list(map(str, data["gone"])), stored, str(data["off"]), **flags)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return Record("", 0, "", lost=True)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return LOST
+
+
+LOST = Record("", 0, "", lost=True)
+
+
+def _read(line: bytes) -> Record:
+    try:
+        return record_of(json.loads(line))
+    except (ValueError, RecursionError):
+        return LOST
 
 
 @contextmanager
