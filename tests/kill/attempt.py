@@ -29,6 +29,7 @@ from agentrunner.tools.toolbox import LocalToolbox
 from agentrunner.tools.typed import Tool, tool
 from agentrunner.tools.workspace import Workspace
 from agentrunner.types import JSON, Budget, Completion, Event, Request, Session, ToolCall, ToolResult
+from tests.kill.broken_disk import break_disk
 from tests.kill.endpoint import goal
 
 POINTS = ("before intent", "after intent", "during effect", "after effect", "after result", "after finish")
@@ -55,6 +56,9 @@ class Order:
     """No file may grow beyond this: writing fails as on a broken disk. 0 for no limit."""
     pages: int = 0
     """The database may not grow beyond this many pages: it is full. 0 for no limit."""
+    fault: str = ""
+    """How the disk breaks when the journal is written for the `fault_at`th time; empty for never."""
+    fault_at: int = 0
 
     @property
     def hold(self) -> int:
@@ -97,14 +101,18 @@ class Reaper:
 
 
 class MortalJournal:
-    def __init__(self, journal: SqlJournal, reaper: Reaper) -> None:
-        self._journal, self._reaper = journal, reaper
+    def __init__(self, journal: SqlJournal, reaper: Reaper, order: Order) -> None:
+        self._journal, self._reaper, self._order = journal, reaper, order
+        self._appends = 0
         self.load, self.drain = journal.load, journal.drain
 
     async def append(
         self, session_id: str, after: int, events: Sequence[tuple[str, str, JSON]], *, handled: Sequence[int] = ()
     ) -> list[Event]:
         self._reaper.written(events, already=False)
+        self._appends += 1
+        if self._appends == self._order.fault_at:
+            break_disk(self._order.fault)
         written = await self._journal.append(session_id, after, events, handled)
         self._reaper.written(events, already=True)
         return written
@@ -204,7 +212,7 @@ async def attempt(order: Order, connection: Connection) -> str:
             control=Control(),
         )
         created: list[tuple[str, str, JSON]] = [("session.created", "", {"goal": wanted})]
-        mortal = MortalJournal(journal, reaper)
+        mortal = MortalJournal(journal, reaper, order)
         end = await run_session(session, autogpt, parts, mortal, past, [] if past else created)
         return str(end.data["status"])
 

@@ -28,6 +28,11 @@ class Scene:
         self._base_url = base_url
         self._nursery = nursery
 
+    @property
+    def nursery(self) -> int:
+        """The number of the process that the attempts are forked from."""
+        return self._nursery.pid
+
     def order(self, **what: Any) -> Order:
         return Order(f"kill-{next(numbers)}", str(self.folder), self._base_url, **what)
 
@@ -42,7 +47,7 @@ class Scene:
 
     def resume(self, order: Order) -> int:
         """Go on with it, unharmed."""
-        [code] = self.run(replace(order, point="", step=0, file_bytes=0, pages=0))
+        [code] = self.run(replace(order, point="", step=0, file_bytes=0, pages=0, fault="", fault_at=0))
         return code
 
     def events(self, order: Order) -> list[Event]:
@@ -61,19 +66,20 @@ class Scene:
 
 
 @contextlib.contextmanager
-def open_scene(folder: Path, latency_s: float = 0.0) -> Iterator[Scene]:
+def open_scene(folder: Path, latency_s: float = 0.0, within: tuple[str, ...] = ()) -> Iterator[Scene]:
+    """`within`: a command that runs the attempts' process in other surroundings, as itself."""
     for name in ("ledger", "effects", "workspace"):
         (folder / name).mkdir()
     with _process("tests.kill.endpoint", folder / "ledger", latency_s) as endpoint:
         assert endpoint.stdout is not None
         base_url = endpoint.stdout.readline().strip()
-        with _process("tests.kill.nursery", base_url) as nursery:
+        with _process("tests.kill.nursery", base_url, within=within) as nursery:
             yield Scene(folder, base_url, nursery)
 
 
 @contextlib.contextmanager
-def _process(module: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", module, *map(str, arguments)]
+def _process(module: str, *arguments: object, within: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+    command = [*within, sys.executable, "-m", module, *map(str, arguments)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
