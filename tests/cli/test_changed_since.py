@@ -101,6 +101,25 @@ def test_another_tool_is_refused_by_name_or_accepted_and_journalled(agent: Agent
     assert last.of_type("tools.changed") == []
 
 
+def test_a_session_that_goes_on_with_other_tools_replays_attempt_by_attempt(agent: Agent) -> None:
+    script = agent.script(writes("a.txt"), writes("b.txt"), finish("all"))
+    assert agent("run", "write", "--script", script, "--max-steps", "1", "--no-web").code == 5
+    session = agent.session()
+    alter(agent, "UPDATE events SET data = json_set(data, '$._settings.no_web', json('false')) WHERE seq = 1")
+    refused = agent("resume", session, "--add-steps", "1")
+    assert refused.code == 2
+    assert "'web_search' is new" in refused.err
+    accepted = agent("resume", session, "--add-steps", "5", "--allow-changed")
+    assert accepted.code == 0, accepted.err
+    assert "in 2 attempts made again, all the same" in agent("replay", session).out
+    prompts = agent.folder / "prompts" / "tools"
+    prompts.mkdir(parents=True)
+    (prompts / "write_file.md").write_text("Writes.", encoding="utf-8")
+    done = agent("replay", session, "--prompts", str(prompts.parent))
+    assert done.code == 1
+    assert "differs at step 2 (step): the tool 'write_file' is described otherwise" in done.out
+
+
 def test_a_tool_with_other_arguments_is_another_tool(agent: Agent) -> None:
     session = stopped(agent)
     alter(

@@ -119,6 +119,52 @@ def test_a_changed_prompt_is_named_with_its_step_and_the_difference(agent: Agent
     assert any("otherwise than when the session was made: system" in line for line in details)
 
 
+def test_prompts_that_the_settings_name_now_are_tried(agent: Agent) -> None:
+    script = agent.script(writes("a.txt"), finish())
+    agent("run", "x", "--script", script)
+    prompts = agent.folder / "mine"
+    prompts.mkdir()
+    (prompts / "replan.md").write_text("Not used.", encoding="utf-8")
+    env = {"AGENT_PROMPTS": str(prompts)}
+    done = agent("replay", agent.session(), env=env)
+    assert done.code == 0
+    assert f"the prompts in {str(prompts)!r} are tried" in done.err
+    (prompts / "goal.md").write_text("My goal: {{ session.goal }}", encoding="utf-8")
+    done = agent("replay", agent.session(), env=env)
+    assert done.code == 1
+    assert "differs at step 1 (step): message 2 of 2 (user) reads otherwise" in done.out
+
+
+def test_a_change_in_a_long_line_is_shown_at_the_same_place_in_both(agent: Agent) -> None:
+    prompts = agent.folder / "prompts"
+    prompts.mkdir()
+    words = " ".join(f"word{n}" for n in range(100))
+    (prompts / "goal.md").write_text(words + " old end", encoding="utf-8")
+    agent("run", "x", "--script", agent.script(writes("a.txt"), finish()), "--prompts", str(prompts))
+    (prompts / "goal.md").write_text(words + " quite another end", encoding="utf-8")
+    agent.replayable = False
+    done = agent("replay", agent.session(), "--json")
+    assert done.code == 1
+    found = json.loads(done.out)
+    [old] = [line[1:] for line in found["details"] if line.startswith("-")]
+    [new] = [line[1:] for line in found["details"] if line.startswith("+")]
+    assert old.startswith("…")
+    assert old.removesuffix("old end") == new.removesuffix("quite another end")
+
+
+def test_what_was_the_same_before_a_difference_is_counted(agent: Agent) -> None:
+    thoughts = {"text": "t", "reasoning": "r", "plan": ["p"], "criticism": "bad", "revise": True}
+    script = agent.script(writes("a.txt"), writes("b.txt") | {"thoughts": thoughts}, finish())
+    agent("run", "x", "--script", script)
+    prompts = agent.folder / "prompts"
+    prompts.mkdir()
+    (prompts / "replan.md").write_text("Plan again.", encoding="utf-8")
+    done = agent("replay", agent.session(), "--prompts", str(prompts), "--json")
+    assert json.loads(done.out)["requests"] == 2
+    done = agent("replay", agent.session(), "--prompts", str(prompts))
+    assert done.out.splitlines()[-1] == "2 requests before it are the same"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "step", "said"),
     [

@@ -22,7 +22,9 @@ def replay(
     session: Annotated[str, typer.Argument(metavar="ID", help="The session, or the beginning of its id.")],
     prompts: Annotated[
         str | None,
-        typer.Option("--prompts", metavar="DIR", help="Prompts to try; by default the folder that it was given."),
+        typer.Option(
+            "--prompts", metavar="DIR", help="Prompts to try; by default the folder of your settings, else its own."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
@@ -54,8 +56,8 @@ def _as_json(session: str, found: "Replayed") -> dict[str, object]:
 
 def _say(session: str, found: "Replayed") -> None:
     difference = found.difference
+    requests = f"{found.requests} request{'' if found.requests == 1 else 's'}"
     if difference is None:
-        requests = f"{found.requests} request{'' if found.requests == 1 else 's'}"
         attempts = f" in {found.attempts} attempts" if found.attempts > 1 else ""
         print(f"session {session}: {requests}{attempts} made again, all the same")
         return
@@ -64,3 +66,5 @@ def _say(session: str, found: "Replayed") -> None:
     print(clean(f"session {session} differs at {step}{label}: {difference.what}"))
     for line in difference.details:
         print(clean(f"  {line}"))
+    if found.requests:
+        print(f"{requests} before it {'is' if found.requests == 1 else 'are'} the same")

@@ -192,6 +192,6 @@ def _parts_at(lines: Sequence[str], number: int) -> int:
 def _cut(line: str, parts_at: int) -> str:
     if len(line) <= MAX_LINE_CHARS:
         return line
-    start = max(1, min(parts_at - MAX_LINE_CHARS // 4, len(line) - MAX_LINE_CHARS))
+    start = max(1, 1 + parts_at - MAX_LINE_CHARS // 4)  # the same in both lines, so that they can be compared
     end = start + MAX_LINE_CHARS
     return line[0] + ("…" if start > 1 else "") + line[start:end] + ("…" if end < len(line) else "")

@@ -72,18 +72,23 @@ class Makers:
     facts: Callable[[Sequence[Event]], str]
 
 
-async def replay(session: Session, makers: Makers, events: Sequence[Event], then: Session) -> Replayed:
-    """Make all requests of `events` again with `session` and compare them. `then` is the session as it was made: with
-    it a difference is explained."""
+async def replay(
+    sessions: Callable[[Sequence[Event]], tuple[Session, Session]], makers: Makers, events: Sequence[Event]
+) -> Replayed:
+    """Make all requests of `events` again and compare them. `sessions` gives for an attempt, from the events up to its
+    end, the session to make them with, and the session as it was then: with it a difference is explained."""
     found = Replayed()
     claims = [i for i, event in enumerate(events) if event.type == "session.claimed"]
     try:
         for number, start in enumerate(claims, 1):
             end = claims[number] if number < len(claims) else len(events)
-            attempt = _Attempt(session, makers, events[:end], start, number, then)
-            await attempt.walk()
+            now, then = sessions(events[:end])
+            attempt = _Attempt(now, makers, events[:end], start, number, then)
+            try:
+                await attempt.walk()
+            finally:
+                found.requests += len(attempt.made)
             found.attempts += 1
-            found.requests += len(attempt.made)
     except _Differs as differs:
         found.difference = differs.difference
     return found

@@ -28,17 +28,37 @@ async def replay_session(
     then = session_of(events)
     if then.strategy not in STRATEGIES:
         raise UsageError(f"the session's strategy {then.strategy!r} is not part of this version")
+    if settings.prompts is not None and "prompts" not in chosen:
+        remark(f"the prompts in {str(settings.prompts)!r} are tried, as the settings say now")
+        chosen = chosen | {"prompts"}
     pinned = as_it_was(settings, chosen, events[0].data["_settings"])
     prompts = load_prompts(pinned.prompts)
     now = replace(then, prompts=prompts)
     now = replace(now, tools=tools_now(now, pinned))
     if not any(event.type == "request.sent" for event in events):
         remark("the session made no request")
-    found = await replay(now, Makers(STRATEGIES[then.strategy], wrap_up, facts_of), events, then)
+    found = await replay(_sessions(events, now), Makers(STRATEGIES[then.strategy], wrap_up, facts_of), events)
     beside = _beside_the_conversation(events, then, now)
     if beside is not None and (found.difference is None or (found.difference.step or 0) > (beside.step or 0)):
         found.difference = beside
     return found
+
+
+def _sessions(events: Sequence[Event], now: Session) -> Callable[[Sequence[Event]], tuple[Session, Session]]:
+    """The session of now and of then for each attempt. Where a person accepted other tools, attempts before that are
+    made again with those that they had, and the later ones without what they did not have."""
+    changed = any(event.type == "tools.changed" for event in events)
+    last, known = session_of(events).tools, {spec.name: spec for spec in now.tools}
+
+    def at(past: Sequence[Event]) -> tuple[Session, Session]:
+        then = session_of(past)
+        if not changed:
+            return now, then
+        if then.tools != last:
+            return replace(now, tools=then.tools), then
+        return replace(now, tools=tuple(known[spec.name] for spec in then.tools if spec.name in known)), then
+
+    return at
 
 
 def _beside_the_conversation(events: Sequence[Event], then: Session, now: Session) -> Difference | None:
