@@ -22,6 +22,9 @@ from agentrunner.journal.sessions import make_private
 BUSY_TIMEOUT_S = 30.0
 """With 32 writers on one file the longest wait measured was below 1 s; 30 s leaves room for a slow disk."""
 
+CACHE_KB = 512
+"""An append touches the last pages of one session only, and what is read is read once."""
+
 WORDS = Words(text="TEXT", auto_id="INTEGER PRIMARY KEY AUTOINCREMENT")
 
 
@@ -51,6 +54,7 @@ class SqliteDatabase:
             with self._errors():
                 _use_wal(self._db)
                 self._db.execute("PRAGMA synchronous = FULL")
+                self._db.execute(f"PRAGMA cache_size = -{CACHE_KB}")
             if not check_version(self.read(_version), self.name):
                 self.write(self._migrate)
         except BaseException:
