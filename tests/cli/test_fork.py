@@ -1,13 +1,18 @@
 """A new session from a step of another: the past is kept, the workspace is as it was, and each goes its own way."""
 
+import asyncio
 import json
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from agentrunner.errors import UsageError
+from agentrunner.journal import open_journal
+from agentrunner.runner.forking import fork
 from tests.support.endpoint import Endpoint, call, text
 from tests.support.program import JSON, Agent, Done, finish, says, writes
 
@@ -25,6 +30,12 @@ def forked(agent: Agent, session: str, step: int, *more: str) -> tuple[str, Path
     new = done.out.strip()
     events = [json.loads(line) for line in agent("sessions", "export", new).out.splitlines()]
     return new, Path(events[0]["workspace"])
+
+
+def forked_here(agent: Agent, session: str, step: int) -> Path:
+    """The same in this process, for tests that fork often."""
+    with closing(open_journal(agent.home)) as journal:
+        return asyncio.run(fork(journal, session, step, None)).workspace
 
 
 def edits(agent: Agent) -> str:
@@ -257,12 +268,10 @@ def test_a_damaged_line_of_the_record_costs_the_steps_that_need_it_and_no_other(
         damaged = line[: len(line) // 2] + b"\0\xff\n"
         file.write_bytes(b"".join([*lines[:number], damaged, *lines[number + 1 :]]))
         if lost_from:
-            _, workspace = forked(agent, session, lost_from - 1)
-            assert tree(workspace) == states[lost_from - 1]
-        for step in {lost_from, 5}:
-            done = agent("sessions", "fork", session, "--at-step", str(step))
-            assert done.code == 2
-            assert "the record of it is" in done.err
+            assert tree(forked_here(agent, session, lost_from - 1)) == states[lost_from - 1]
+        for step in range(lost_from, 6):
+            with pytest.raises(UsageError, match="the record of it is"):
+                forked_here(agent, session, step)
 
 
 def test_after_a_damaged_line_the_next_attempt_keeps_everything_anew(agent: Agent) -> None:
