@@ -10,7 +10,7 @@ import pytest
 import agentrunner
 
 PACKAGE = Path(agentrunner.__file__).parent
-LEAVES = {"config", "guard", "strategies", "llm", "sandbox", "journal", "render", "sanitise"}
+LEAVES = {"config", "guard", "strategies", "llm", "sandbox", "journal", "render", "retrieval", "sanitise"}
 EVERYONE = {"types", "errors", "sanitise", "addresses"}
 ALLOWED = {
     **dict.fromkeys(LEAVES, EVERYONE),
@@ -19,7 +19,7 @@ ALLOWED = {
     "sanitise": set(),
     "addresses": set(),
     "scripts": set[str](),
-    "tools": EVERYONE | {"sandbox"},
+    "tools": EVERYONE | {"sandbox", "retrieval"},
     "engine": EVERYONE | {"guard"},
     "runner": EVERYONE | LEAVES | {"tools", "engine"},
     "cli": EVERYONE | LEAVES | {"tools", "engine", "runner", ""},
