@@ -53,6 +53,8 @@ class IndexFile:
         self._tables = tuple(tables)
         self._tell = tell
         self._lock = threading.RLock()
+        self.generation = 0
+        """Grows when the file was replaced by another one."""
         with self._errors():
             self._db, self._inode = self._open()
 
@@ -100,6 +102,7 @@ class IndexFile:
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
         self._db, self._inode = self._open(self._inode if damaged else None)
+        self.generation += 1
 
     def _open(self, damaged: int | None = None) -> tuple[sqlite3.Connection, int | None]:
         """`damaged`: the inode of a file that is to be replaced, unless another process has done it meanwhile."""

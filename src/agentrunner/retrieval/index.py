@@ -12,11 +12,15 @@ import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agentrunner.retrieval.file import Execute, IndexFile, T
 from agentrunner.retrieval.filters import Value, stored
 from agentrunner.retrieval.passages import Chunk
 from agentrunner.retrieval.terms import indexed
+
+if TYPE_CHECKING:
+    from agentrunner.retrieval.vectors import Matrix
 
 FORMAT = 1
 """Grows with every change of the tables and of what is kept in them."""
@@ -48,6 +52,8 @@ class Index:
         # Another Python may normalise other characters, and what is deleted must read exactly as it was put in.
         version = zlib.crc32(f"{FORMAT} {TOKENS} {unicodedata.unidata_version}".encode()) & 0x7FFFFFFF
         self._file = IndexFile(path, version, _TABLES, tell)
+        self.matrices: dict[int, Matrix] = {}
+        """For the rest of this room: the vectors of stores that were searched last, by id, the newest at the end."""
 
     def put(
         self,
@@ -160,6 +166,11 @@ class Index:
     def write(self, work: Callable[[Execute], T]) -> T:
         """For the rest of this room: one transaction."""
         return self._file.write(work)
+
+    @property
+    def generation(self) -> int:
+        """For the rest of this room: ids mean something else when the file has been made again."""
+        return self._file.generation
 
     def close(self) -> None:
         self._file.close()
