@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentrunner.errors import UsageError
-from agentrunner.retrieval.index import Index, fingerprint
+from agentrunner.retrieval.index import Index, Source, fingerprint
 from agentrunner.retrieval.search import search
 from tests.retrieval.parts import chunk, names, put
 
@@ -60,6 +60,19 @@ def test_a_dropped_source_is_not_found_any_more() -> None:
     assert not index.drop("notes", "a")
     assert not index.drop("nowhere", "a")
     assert names(search(index, "apples", stores=["notes"])) == ["b"]
+
+
+def test_many_sources_are_put_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentrunner.retrieval.index.BATCH_SOURCES", 3)
+    index = Index()
+    put(index, b="old")
+    sources = [Source(name, [chunk(f"apples {name}")], "1", attributes={"name": name}) for name in "abcdefg"]
+    assert index.put_all("notes", (source for source in sources)) == 6
+    assert index.put_all("notes", sources[2:]) == 0
+    assert index.put_all("notes", []) == 0
+    hits = search(index, "apples", stores=["notes"])
+    assert sorted(names(hits)) == ["a", "c", "d", "e", "f", "g"]
+    assert all(hit.attributes == {"name": hit.source} for hit in hits)
 
 
 def test_stores_know_nothing_of_each_other() -> None:

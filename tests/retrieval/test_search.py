@@ -71,6 +71,13 @@ def test_a_query_of_stopwords_alone_is_searched_as_it_is() -> None:
     assert names(search(index, "to be or not", stores=["notes"])) == ["hamlet"]
 
 
+def test_words_that_most_passages_hold_count_only_when_there_is_nothing_else() -> None:
+    index = Index()
+    put(index, **{f"n{n}": f"die Straße Nummer {n}" for n in range(150)}, odd="ein Haus")
+    assert names(search(index, "die Straße Nummer 7", stores=["notes"])) == ["n7"]
+    assert len(search(index, "die Straße xyzzy", stores=["notes"], limit=200)) == 150
+
+
 def test_scores_say_how_much_of_the_query_was_found_in_small_stores_too() -> None:
     index = Index()
     put(index, only="population of France")

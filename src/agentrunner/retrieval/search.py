@@ -11,8 +11,9 @@ from agentrunner.retrieval.embedding import Embedder, Space, check_same, embed
 from agentrunner.retrieval.file import Execute
 from agentrunner.retrieval.filters import compile_filter
 from agentrunner.retrieval.fusion import fuse
-from agentrunner.retrieval.index import Index, from_blob, to_blob, to_chunk
+from agentrunner.retrieval.index import Index
 from agentrunner.retrieval.passages import Hit
+from agentrunner.retrieval.tables import from_blob, to_blob, to_chunk
 from agentrunner.retrieval.terms import terms
 from agentrunner.retrieval.vectors import nearest
 from agentrunner.retrieval.words import Found, by_words

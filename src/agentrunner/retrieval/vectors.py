@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from agentrunner.retrieval.embedding import Embedder, Space, check_same, embed, numpy
 from agentrunner.retrieval.file import Execute
 from agentrunner.retrieval.filters import Condition
-from agentrunner.retrieval.index import Index, from_blob, to_blob
+from agentrunner.retrieval.index import Index
+from agentrunner.retrieval.tables import from_blob, to_blob
 from agentrunner.retrieval.words import Found
 
 if TYPE_CHECKING:

@@ -13,6 +13,10 @@ from agentrunner.retrieval.terms import Term
 MAX_TELLING_TERMS = 48
 """The rarest terms of a query, which decide the order. It bounds the time that a whole page as a query takes."""
 
+MANY = 100
+"""Chunks of a store from which on it can be said which words are common in it. What more than half of them hold is like
+a stopword, whatever the language: it decides next to nothing, and going through them all takes the most time."""
+
 HIGHEST = 2.2
 """How often a term's weight BM25 can give at most, however often the chunk holds it: k1 + 1, in FTS5 1.2 + 1."""
 
@@ -33,6 +37,8 @@ def by_words(
     are asked for one by one, and weighed by the formula of Lucene, which never gets to 0.
     """
     weighed = sorted((_weigh(execute, store, chunks, term) for term in terms), key=lambda each: -each.weight)
+    if chunks >= MANY and any(0 < each.chunks <= chunks / 2 for each in weighed):
+        weighed = [each for each in weighed if each.chunks <= chunks / 2]
     total = sum(each.weight for each in weighed)
     asked = [each for each in weighed if each.chunks][:MAX_TELLING_TERMS]
     if not asked or limit < 1:
