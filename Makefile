@@ -39,3 +39,4 @@ bench:  ## the figures in docs/, side by side with what users would pick instead
 	$(BIN)/python bench/sandbox.py
 	$(BIN)/python -m bench.guard $(TRACES)
 	$(BIN)/python -m bench.steps $(if $(PEERS),--peers $(PEERS))
+	$(if $(SCIFACT),$(BIN)/python -m bench.retrieval $(SCIFACT))
