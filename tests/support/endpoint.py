@@ -4,7 +4,8 @@
         ... base_url=endpoint.base_url ...
     assert endpoint.requests[0].json["messages"][0]["role"] == "system"
 
-Standard library only. It answers /chat/completions and /responses, streamed when asked to, and Azure's paths.
+Standard library only. It answers /chat/completions and /responses, streamed when asked to, and Azure's paths; to
+/embeddings it says only what the script gives it as a body.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ class Endpoint:
 
     def _objection(self, path: str, headers: Mapping[str, str], data: JSON) -> Answer | None:
         url = urlsplit(path)
-        known = ("/chat/completions", "/responses")
+        known = ("/chat/completions", "/responses", "/embeddings")
         if not url.path.endswith(known) or (not self.azure and not url.path.startswith("/v1/")):
             return error(404, f"unknown path {url.path}")
         deployed = "/openai/deployments/" in url.path or url.path == "/openai/responses"
