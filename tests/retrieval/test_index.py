@@ -1,10 +1,14 @@
 """What is put into the index is there until it is replaced or dropped, in every process, and never twice."""
 
+import contextlib
+import os
+import random
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -194,6 +198,79 @@ def test_a_damaged_file_is_made_again_and_said(tmp_path: Path, how: str) -> None
     assert len(said) == 1
     assert "begins empty" in said[0]
     assert path.with_name("index.db.damaged").exists()
+
+
+def test_damage_at_any_place_is_found_when_it_is_met(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    master = tmp_path / "master.db"
+    index = Index(master)
+    for n in range(60):
+        index.put("notes", f"n{n}", [chunk(f"apples {n} " * 20)] * 3, version="1", attributes={"n": n})
+    index.close()
+    for n in range(25):
+        damaged, path = bytearray(master.read_bytes()), tmp_path / f"{n}.db"
+        for _ in range(chance.choice([1, 20])):
+            at = chance.randrange(100, len(damaged) - 4096)
+            damaged[at : at + 400] = chance.randbytes(400)
+        path.write_bytes(damaged)
+        index = Index(path)
+        search(index, "apples 7", stores=["notes"], filters={"type": "lt", "key": "n", "value": 30})
+        index.put("notes", "n1", [chunk("pears")], version="2")
+        index.drop("notes", "n2")
+        index.drop_store("notes")
+        put(index, a="plums")
+        assert names(search(index, "plums", stores=["notes"])) == ["a"]
+        index.close()
+
+
+def test_damage_is_noticed_by_who_has_the_file_open(tmp_path: Path) -> None:
+    path, said = tmp_path / "index.db", list[str]()
+    first, second = Index(path, said.append), Index(path, said.append)
+    put(first, **{f"source {n}": f"apples number {n} " * 50 for n in range(300)})
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+    for index in (second, first):
+        assert search(index, "apples", stores=["notes"]) == []
+        put(index, a="pears")
+    assert names(search(first, "pears", stores=["notes"])) == ["a"]
+    assert len(said) == 1
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from agentrunner.retrieval.index import Index, Source
+from agentrunner.retrieval.passages import Chunk
+index = Index(Path(sys.argv[1]))
+print("ready", flush=True)
+for version in range(1000):
+    text = f"apples of version {version}"
+    chunks = [Chunk(text, 0, len(text), "line 1")] * 3
+    index.put_all("notes", [Source(f"n{n}", chunks, str(version)) for n in range(5)])
+"""
+
+
+def test_a_killed_writer_leaves_sources_whole(tmp_path: Path) -> None:
+    path, said = tmp_path / "index.db", list[str]()
+    for pause_ms in (1, 7, 20, 45):
+        writer = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        time.sleep(pause_ms / 1000)
+        writer.kill()
+        writer.wait()
+        writer.stdout.close()
+        index = Index(path, said.append)
+        for source, version in index.versions("notes").items():
+            assert [each.text for each in index.chunks("notes", source)] == [f"apples of version {version}"] * 3
+        assert len(search(index, "apples", stores=["notes"], limit=50)) == 3 * len(index.versions("notes"))
+        if index.stores():
+            index.read(lambda execute: execute("INSERT INTO words_1 (words_1) VALUES ('integrity-check')"))
+        index.close()
+    assert said == []
 
 
 def test_who_has_the_file_open_goes_on_with_the_new_one_when_another_replaced_it(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import sqlite3
 import threading
@@ -28,6 +29,8 @@ APPLICATION_ID = 0x61675849
 """Tells our files from other programs' databases, which are never replaced."""
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_BROKEN = ("no such table", "vtable constructor failed", "invalid fts5 file format", "Could not decode to UTF-8")
+"""Our own statements name no table that is not there, so these can only be said of a file that is not whole."""
 _OUTSIDE = (
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -76,7 +79,7 @@ class IndexFile:
                 self._reopen()
             try:
                 return self._transaction(begin, work)
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, ValueError) as error:
                 if not _is_damage(error) or self.path is None:
                     raise
             self._reopen(damaged=True)
@@ -101,7 +104,8 @@ class IndexFile:
     def _reopen(self, damaged: bool = False) -> None:
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
-        self._db, self._inode = self._open(self._inode if damaged else None)
+        before, self._inode = self._inode, -1  # Should opening fail, the next one who comes tries again.
+        self._db, self._inode = self._open(before if damaged else None)
         self.generation += 1
 
     def _open(self, damaged: int | None = None) -> tuple[sqlite3.Connection, int | None]:
@@ -114,7 +118,7 @@ class IndexFile:
                 self._set_aside(self.path)
             try:
                 return self._connect(), _inode(self.path)
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, ValueError) as error:
                 if not _is_damage(error):
                     raise
             self._set_aside(self.path)
@@ -163,8 +167,6 @@ class IndexFile:
         who still has it open notices by that, and leaves the write-ahead log of the next one alone."""
         aside = path.with_name(path.name + ".damaged")
         path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
         if self._tell is not None:
             self._tell(
                 f"the search index {str(path)!r} was damaged, or made by another version: it begins empty,"
@@ -192,8 +194,12 @@ class _Outdated(sqlite3.DatabaseError):
     """Made by another version of this program: of no more use than a damaged one."""
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    return isinstance(error, _Outdated) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+def _is_damage(error: Exception) -> bool:
+    """Besides what SQLite notices itself: tables that are gone, and text that cannot be read any more."""
+    if isinstance(error, sqlite3.DatabaseError):
+        known = isinstance(error, _Outdated) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+        return known or str(error).startswith(_BROKEN)
+    return isinstance(error, UnicodeDecodeError | json.JSONDecodeError)
 
 
 def _make_private(path: Path) -> None:
@@ -201,6 +207,9 @@ def _make_private(path: Path) -> None:
     opened: closing it again would drop the locks that other connections of this process hold on it."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        # A write-ahead log that is there without its file would be read into this one.
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _inode(path: Path) -> int | None:

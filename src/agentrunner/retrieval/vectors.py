@@ -70,7 +70,8 @@ def nearest(
     between them, and 0 for angles beyond a right one."""
     np = numpy()
     matrix = _matrix(index, execute, store, len(vector))
-    scores = matrix.vectors @ vector
+    with np.errstate(all="ignore"):  # Vectors that are not brought to length 1 may be of any size.
+        scores = matrix.vectors @ vector
     chunks = matrix.chunks
     if condition is not None:
         of = f"SELECT s.id FROM sources s WHERE s.store = ? AND {condition.sql}"  # noqa: S608 - our own words
