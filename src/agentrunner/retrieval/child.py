@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from agentrunner.retrieval.documents import Document, Limits
 
-_MODULES = {name: f"agentrunner.retrieval.formats.{name}" for name in ("csv", "docx", "html", "pdf", "pptx", "xlsx")}
+_MODULES = {"csv": "separated", "docx": "docx", "html": "html", "pdf": "pdf", "pptx": "pptx", "xlsx": "xlsx"}
 
 
 def main() -> None:
@@ -31,8 +31,8 @@ def main() -> None:
         data = sys.stdin.buffer.read(request["bytes"])
         _limit_processor_time(request["timeout_s"])
         try:
-            document = importlib.import_module(_MODULES[request["kind"]]).parse(data, limits)
-            _answer(answers, document)
+            parser = importlib.import_module(f"agentrunner.retrieval.formats.{_MODULES[request['kind']]}")
+            _answer(answers, parser.parse(data, limits))
         except documents.Unreadable as unreadable:
             _refuse(answers, unreadable.sentence)
         except ModuleNotFoundError as error:

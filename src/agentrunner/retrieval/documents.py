@@ -88,7 +88,7 @@ class Places:
     def of(self, start: int, end: int) -> str:
         first, last = self._part(start), self._part(end - 1)
         a, b = self._number(first, start), self._number(last, end - 1)
-        if (first.unit, first.within) != (last.unit, last.within):
+        if (first.unit, first.within) != (last.unit, last.within) or b < a:
             return f"{_named(first, a)} to {_named(last, b)}"
         if a == b:
             return _named(first, a) + self._column(start, end, first)

@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes and, where they leave it open, from the end of its name."""
+"""What a file is, told from its bytes and, where they leave it open, from the end of its name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from .documents import Kind, Unreadable
 
 _HTML = (".html", ".htm", ".xhtml")
 _TABLES = (".csv", ".tsv", ".tab")
-_OFFICE: dict[str, Kind] = {".docx": "docx", ".pptx": "pptx", ".xlsx": "xlsx", ".docm": "docx", ".xlsm": "xlsx"}
+_OFFICE: dict[str, Kind] = {".docx": "docx", ".pptx": "pptx", ".xlsx": "xlsx"}
+_MAIN_PARTS: dict[bytes, Kind] = {b"word/document": "docx", b"ppt/presentation": "pptx", b"xl/workbook": "xlsx"}
+_HEAD_BYTES = 8_192
 _TEXT_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _SAVE_AS = "save it as .docx, .pptx, .xlsx, PDF or text and add that"
 _REFUSED = (
@@ -26,13 +28,14 @@ _BINARY = "is binary and not of a format that can be read; add it as text, Markd
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x1b\b"))  # escape and backspace are in what terminals recorded
 
 
-def kind_of(head: bytes, name: str) -> Kind:
-    """`head` is the beginning of the file, some kilobytes. Raises `Unreadable`."""
+def kind_of(data: bytes, name: str) -> Kind:
+    """Raises `Unreadable` for what no parser takes."""
+    head = data[:_HEAD_BYTES]
     suffix = PurePath(name).suffix.lower()
     if b"%PDF-" in head[:1_024]:  # readers allow as much before it
         return "pdf"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _office(suffix)
+        return _office(data, suffix)
     for magic, sentence in _REFUSED:
         if head.startswith(magic):
             raise Unreadable(sentence)
@@ -45,7 +48,11 @@ def kind_of(head: bytes, name: str) -> Kind:
     return "csv" if suffix in _TABLES else "text"
 
 
-def _office(suffix: str) -> Kind:
+def _office(data: bytes, suffix: str) -> Kind:
+    """An archive names its parts in plain bytes."""
+    held: list[Kind] = [kind for name, kind in _MAIN_PARTS.items() if name in data]
+    if len(held) == 1:
+        return held[0]
     if suffix in _OFFICE:
         return _OFFICE[suffix]
     raise Unreadable("is a ZIP archive or of a format packed as one; unpack it, or save it as .docx, .pptx or .xlsx")

@@ -20,7 +20,6 @@ from .documents import Document, Kind, Limits, Part, Unreadable
 from .kinds import kind_of
 
 TIMEOUT_S = 60.0
-HEAD_BYTES = 8_192  # what a file is, is told from
 
 
 def parse(
@@ -74,7 +73,7 @@ class Parser:
         try:
             if len(data) > self.limits.max_bytes:
                 raise Unreadable(_too_large(len(data), self.limits.max_bytes))
-            kind = kind_of(data[:HEAD_BYTES], name)
+            kind = kind_of(data, name)
             if kind == "text":
                 text, note = text_of(data, self.limits.max_chars)
                 return Document(text, notes=(note,) if note else ())
