@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,13 @@ PAGE = b"<p>hello"
 def children() -> set[int]:
     tasks = Path(f"/proc/{os.getpid()}/task")
     return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_many_files_share_one_process_that_ends_with_the_parser() -> None:
@@ -44,7 +52,7 @@ def test_a_child_that_was_killed_is_replaced() -> None:
         parser.parse_bytes(PAGE, "page.html")
         for pid in children() - before:
             os.kill(pid, signal.SIGKILL)
-            while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            while is_alive(pid):
                 time.sleep(0.01)
         assert parser.parse_bytes(PAGE, "page.html").text == "hello\n"
 
@@ -56,6 +64,26 @@ def test_a_file_that_takes_too_long_is_given_up_and_the_next_one_is_read() -> No
             parser.parse_bytes(slow, "slow.html")
         parser.timeout_s = 60
         assert parser.parse_bytes(PAGE, "page.html").text == "hello\n"
+
+
+def test_a_child_ends_soon_after_the_one_that_asked_was_killed() -> None:
+    program = (
+        "from agentrunner.retrieval.parse import Parser\n"
+        "parser = Parser(timeout_s=0.9)\n"
+        "parser.parse_bytes(b'<p>hello', 'page.html')\n"
+        "print('ready', flush=True)\n"
+        "parser.parse_bytes(b'<div>\\n' * 4_000_000, 'slow.html')\n"
+    )
+    asking = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert asking.stdout
+    with asking, asking.stdout:
+        assert asking.stdout.readline() == b"ready\n"
+        (child,) = map(int, Path(f"/proc/{asking.pid}/task/{asking.pid}/children").read_text().split())
+        asking.kill()
+    deadline = time.monotonic() + 60
+    while is_alive(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_file_that_needs_too_much_memory_is_refused_and_the_next_one_is_read() -> None:

@@ -22,13 +22,15 @@ def main() -> None:
     sys.path.append(sys.path.pop(0))  # last, so that nothing beside it shadows the standard library
     documents = importlib.import_module("agentrunner.retrieval.documents")
     limits: Limits = documents.Limits(**json.loads(sys.argv[1]))
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(resource.RLIMIT_AS, limits.memory_bytes)
+    _limit(resource.RLIMIT_CORE, 0)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     while line := sys.stdin.buffer.readline():
         request = json.loads(line)
         data = sys.stdin.buffer.read(request["bytes"])
+        if len(data) < request["bytes"]:  # whoever asked is gone
+            return
         _limit_processor_time(request["timeout_s"])
         try:
             parser = importlib.import_module(f"agentrunner.retrieval.formats.{_MODULES[request['kind']]}")
@@ -51,8 +53,13 @@ def too_big(memory_bytes: int) -> str:
 def _limit_processor_time(seconds: float) -> None:
     """So that this process ends although the one that waits for it was killed."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    at_most = int(used.ru_utime + used.ru_stime + seconds) + 2
-    resource.setrlimit(resource.RLIMIT_CPU, (at_most, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1)
+
+
+def _limit(kind: int, value: int) -> None:
+    """Of two limits the narrower: there may be one already, which only root could raise."""
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
 def _answer(answers: BinaryIO, document: "Document") -> None:
