@@ -36,7 +36,9 @@ def test_text_is_read_in_every_encoding_that_says_which_it_is(encoding: str) -> 
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [
-        ("Das Café in Köln hat über Mittag geschlossen. Die Straße führt am Fluß entlang.", "latin-1"),
+        ("Das Café in Köln hat über Mittag geschlossen. Die Straße führt am Fluß entlang.", "cp1252"),
+        ("Café", "cp1252"),
+        ("a naïve résumé", "cp1252"),
         ("Привет, как дела? Сегодня хорошая погода, и мы идём гулять в парк.", "cp1251"),
         ("吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。", "cp932"),
     ],
@@ -44,7 +46,7 @@ def test_text_is_read_in_every_encoding_that_says_which_it_is(encoding: str) -> 
 def test_an_older_encoding_is_guessed_and_the_guess_is_said(text: str, encoding: str) -> None:
     document = read(text.encode(encoding))
     assert document.text == text
-    assert "taken to be" in document.notes[0]
+    assert document.notes == (f"its encoding is not given and was taken to be {encoding}",)
 
 
 def test_a_few_broken_bytes_do_not_make_a_log_another_encoding() -> None:
@@ -91,6 +93,11 @@ a = 1
 
 def test_a_page_whose_navigation_is_never_closed_is_read_all_the_same() -> None:
     assert read(b"<nav><p>all that there is", "page.html").text == "all that there is\n"
+
+
+def test_a_page_is_read_past_what_is_no_html() -> None:
+    page = b"<p>one<![if !IE]><p>two<![endif]><p>three<![unknown[x]]><p a=<b>four</c></p><p>five"
+    assert read(page, "page.html").text.split() == ["one", "two", "three", "four", "five"]
 
 
 def test_a_page_is_read_in_the_encoding_that_it_declares() -> None:

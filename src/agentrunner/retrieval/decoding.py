@@ -55,8 +55,10 @@ def _guess(sample: bytes) -> str:
     best = guesses.best()
     if best is None:
         return "cp1252"
-    western = [guess for guess in guesses if guess.encoding == "cp1252" and guess.chaos <= best.chaos]
-    return "cp1252" if western and western[0].coherence >= best.coherence else best.encoding
+    for guess in guesses:  # of those that are as good the most common
+        if "cp1252" in guess.could_be_from_charset and guess.chaos <= best.chaos:
+            return "cp1252" if guess.coherence >= best.coherence else best.encoding
+    return best.encoding
 
 
 def text_of(data: bytes, max_chars: int) -> tuple[str, str]:

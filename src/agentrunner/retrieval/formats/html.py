@@ -106,6 +106,10 @@ class _Reader(HTMLParser):
             elif self._words:
                 self._words.append(" ")
 
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """What browsers take for a comment, where the library ends at a word that it does not know."""
+        return self.parse_bogus_comment(i, report)
+
     def _take(self, text: str, number: int) -> None:
         if not self._words:
             self._number = number
