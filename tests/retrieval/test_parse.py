@@ -91,6 +91,11 @@ a = 1
     assert place_of(document, "Sencha") == "line 13"
 
 
+def test_code_that_speaks_of_formats_is_code() -> None:
+    code = b'if head.startswith(b"%PDF-") or b"<html>" in head or b"PK\\x03\\x04" in head:\n    pass\n'
+    assert read(code, "kinds.py").text == code.decode()
+
+
 def test_a_page_whose_navigation_is_never_closed_is_read_all_the_same() -> None:
     assert read(b"<nav><p>all that there is", "page.html").text == "all that there is\n"
 

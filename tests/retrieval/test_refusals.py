@@ -7,6 +7,7 @@ import sys
 import zipfile
 import zlib
 
+import openpyxl
 import pypdf
 import pytest
 
@@ -53,7 +54,7 @@ def test_a_pdf_that_was_cut_off_is_refused(cut: int) -> None:
 
 
 def test_a_page_that_unpacks_to_far_too_much_is_left_out() -> None:
-    packed = zlib.compress(b"(a) Tj " * 20_000_000, 9)
+    packed = zlib.compress(b"(a) Tj " * 12_000_000, 9)
 
     def bomb(*pages: str) -> bytes:
         """The first of the pages becomes one."""
@@ -98,6 +99,18 @@ def test_an_archive_within_an_archive_is_not_looked_into() -> None:
     inner = made.package({"word/document.xml": "<w/>"})
     assert "is a ZIP archive" in refusal(made.package({"inner.zip": inner}), "outer.zip")
     assert "is not an Office document" in refusal(made.package({"inner.zip": inner}), "outer.docx")
+
+
+def test_a_sheet_whose_last_row_claims_a_number_beyond_all_is_refused() -> None:
+    workbook = openpyxl.Workbook()
+    workbook.worksheets[0].append(["a", "b"])
+    out = io.BytesIO()
+    workbook.save(out)
+    with zipfile.ZipFile(out) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = parts[sheet].replace(b'<row r="1"', b'<row r="999999999999"').replace(b'r="A1"', b"")
+    assert "more than 1,048,576 rows" in refusal(made.package(parts), "tall.xlsx")
 
 
 @pytest.mark.parametrize("name", ["cut.docx", "cut.pptx", "cut.xlsx"])

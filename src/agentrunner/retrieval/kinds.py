@@ -32,7 +32,7 @@ def kind_of(data: bytes, name: str) -> Kind:
     """Raises `Unreadable` for what no parser takes."""
     head = data[:_HEAD_BYTES]
     suffix = PurePath(name).suffix.lower()
-    if b"%PDF-" in head[:1_024]:  # readers allow as much before it
+    if head.startswith(b"%PDF-") or (suffix == ".pdf" and b"%PDF-" in head[:1_024]):  # readers allow as much before it
         return "pdf"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _office(data, suffix)

@@ -6,10 +6,12 @@ from __future__ import annotations
 import datetime as dt
 from io import BytesIO
 
-from agentrunner.retrieval.documents import Builder, Document, Limits
+from agentrunner.retrieval.documents import Builder, Document, Limits, Unreadable
 
 from .package import Package
 from .rows import Rows
+
+_MOST_ROWS = 1 << 20  # what Excel has; a row may claim any number, and those before it are counted
 
 
 def parse(data: bytes, limits: Limits) -> Document:
@@ -22,6 +24,8 @@ def parse(data: bytes, limits: Limits) -> Document:
         sheet.reset_dimensions()  # what the file says of its size may be wrong
         rows = Rows(builder, f"sheet {sheet.title}")
         for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
+            if number > _MOST_ROWS:
+                raise Unreadable(f"has more than {_MOST_ROWS:,} rows in a sheet; save the sheet as CSV and add that")
             rows.add([_shown(value) for value in row], number)
     return builder.document("xlsx")
 
