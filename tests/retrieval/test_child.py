@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,13 @@ def test_plain_text_takes_no_process() -> None:
     with Parser() as parser:
         parser.parse_bytes(b"hello", "notes.txt")
         assert children() == before
+
+
+def test_threads_may_share_a_parser() -> None:
+    pages = [f"<p>{number} " + "x" * 100_000 for number in range(20)]
+    with Parser() as parser, ThreadPoolExecutor(4) as threads:
+        read = threads.map(lambda page: parser.parse_bytes(page.encode(), "page.html").text, pages)
+        assert list(read) == [page.removeprefix("<p>") + "\n" for page in pages]
 
 
 def test_a_child_that_was_killed_is_replaced() -> None:

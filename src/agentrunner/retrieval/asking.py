@@ -47,9 +47,11 @@ class Child:
                 answer.take(self._run(self._argv, request, timeout_s))
             else:
                 self._exchange(request, answer, timeout_s)
+        except BlockingIOError as error:
+            raise Unreadable(f"cannot be read now, no process can be started ({error.strerror}); try again") from None
         except TimeoutError:
             self._kill()
-            raise Unreadable(f"takes longer than {timeout_s:g} s to read; split it into smaller files") from None
+            raise Unreadable(f"takes longer than {timeout_s:g} s to read; split it or leave it out") from None
         except BaseException:  # also Ctrl-C: what the child would say now answers no question
             self._kill()
             raise
