@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrunner.retrieval.chunk import chunks, tokens_of
-from agentrunner.retrieval.documents import Builder, Document, Part
+from agentrunner.retrieval.documents import Document
+from agentrunner.retrieval.formats.building import Builder
+from agentrunner.retrieval.places import Part
 
 TEXTS = st.lists(
     st.one_of(

@@ -16,8 +16,9 @@ from typing import Any, Self
 from .asking import Asked, Child, Run
 from .child import too_big
 from .decoding import text_of
-from .documents import Document, Kind, Limits, Part, Unreadable
+from .documents import Document, Kind, Limits, Unreadable
 from .kinds import kind_of
+from .places import Part
 
 TIMEOUT_S = 60.0
 

@@ -3,8 +3,9 @@ is only there for older programs are left out."""
 
 from __future__ import annotations
 
-from agentrunner.retrieval.documents import Builder, Document, Limits
+from agentrunner.retrieval.documents import Document, Limits
 
+from .building import Builder
 from .package import Attributes, Package
 
 _AFTERWARDS = ("footnotes", "endnotes", "comments")

@@ -7,7 +7,9 @@ import re
 from html.parser import HTMLParser
 
 from agentrunner.retrieval.decoding import text_of
-from agentrunner.retrieval.documents import Builder, Document, Limits
+from agentrunner.retrieval.documents import Document, Limits
+
+from .building import Builder
 
 _BLOCKS = frozenset(
     ["address", "article", "aside", "blockquote", "body", "br", "caption", "dd", "details", "dialog", "div", "dl", "dt",

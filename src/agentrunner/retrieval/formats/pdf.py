@@ -6,7 +6,9 @@ import logging
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from agentrunner.retrieval.documents import Builder, Document, Limits, Unreadable
+from agentrunner.retrieval.documents import Document, Limits, Unreadable
+
+from .building import Builder
 
 if TYPE_CHECKING:
     from pypdf import PdfReader

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agentrunner.retrieval.documents import Builder, Document, Limits, Unreadable
+from agentrunner.retrieval.documents import Document, Limits, Unreadable
 
+from .building import Builder
 from .package import Attributes, Package
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from agentrunner.retrieval.documents import Builder
+from .building import Builder
 
 _NUMBER = re.compile(r"[-+]?[\d.,:/ %€$£-]+")
 _LONGEST_NAME = 80  # characters: what is longer is content

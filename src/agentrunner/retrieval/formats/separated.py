@@ -7,8 +7,9 @@ from collections import Counter
 from itertools import islice
 
 from agentrunner.retrieval.decoding import text_of
-from agentrunner.retrieval.documents import Builder, Document, Limits
+from agentrunner.retrieval.documents import Document, Limits
 
+from .building import Builder
 from .rows import Rows
 
 _SEPARATORS = "\t,;|"

@@ -6,8 +6,9 @@ from __future__ import annotations
 import datetime as dt
 from io import BytesIO
 
-from agentrunner.retrieval.documents import Builder, Document, Limits, Unreadable
+from agentrunner.retrieval.documents import Document, Limits, Unreadable
 
+from .building import Builder
 from .package import Package
 from .rows import Rows
 
