@@ -37,6 +37,8 @@ def test_text_is_read_in_every_encoding_that_says_which_it_is(encoding: str) -> 
     ("text", "encoding"),
     [
         ("Das Café in Köln hat über Mittag geschlossen. Die Straße führt am Fluß entlang.", "cp1252"),
+        ("Zoë is here.\n", "utf-16-le"),
+        ("Zoë is here.\n", "utf-16-be"),
         ("Café", "cp1252"),
         ("a naïve résumé", "cp1252"),
         ("Привет, как дела? Сегодня хорошая погода, и мы идём гулять в парк.", "cp1251"),
@@ -115,6 +117,7 @@ def test_a_page_is_read_in_the_encoding_that_it_declares() -> None:
     [
         (b"\x89PNG\r\n\x1a\n" + b"\x00" * 40, "photo.txt", "is an image"),
         (b"\x7fELF" + b"\x00" * 60, "program", "is binary"),
+        (b"\x01\x00\x02\x00" * 60, "sound.raw", "is binary"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 60, "old.doc", "save it as .docx"),
         (b"PK\x03\x04" + b"\x00" * 60, "things.zip", "unpack it"),
         (b"just words", "report.docx", "not what its name says"),

@@ -6,6 +6,7 @@ import logging
 
 from .documents import Unreadable, storable
 
+HEAD_BYTES = 8_192  # of a file, from which is told what it is
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
     (b"\xff\xfe\x00\x00", "utf-32"),
@@ -26,6 +27,16 @@ def decoded(data: bytes) -> tuple[str, str]:
     return storable(text), note
 
 
+def unmarked_utf16(head: bytes) -> str:
+    """The encoding, if the beginning of a file reads as UTF-16 without a mark: most of every other byte of it is
+    NUL, and what it says can be shown. Else empty."""
+    for encoding, high, low in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
+        if 2 * high.count(0) > len(high) and not low.count(0):
+            words = head[: len(head) // 2 * 2].decode(encoding, "replace").split()
+            return encoding if all(word.isprintable() for word in words) else ""
+    return ""
+
+
 def _as_text(data: bytes) -> tuple[str, str]:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
@@ -33,6 +44,8 @@ def _as_text(data: bytes) -> tuple[str, str]:
                 return data.decode(encoding), ""
             except UnicodeDecodeError:
                 return data.decode(encoding, "replace"), f"some of it is not {encoding[:6].upper()} and was left out"
+    if encoding := unmarked_utf16(data[:HEAD_BYTES]):
+        return data.decode(encoding, "replace"), f"its encoding is not given and was taken to be {encoding}"
     try:
         return data.decode("utf-8"), ""
     except UnicodeDecodeError as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+from .decoding import HEAD_BYTES, unmarked_utf16
 from .documents import Kind, Unreadable
 
 _HTML = (".html", ".htm", ".xhtml")
 _TABLES = (".csv", ".tsv", ".tab")
 _OFFICE: dict[str, Kind] = {".docx": "docx", ".pptx": "pptx", ".xlsx": "xlsx"}
 _MAIN_PARTS: dict[bytes, Kind] = {b"word/document": "docx", b"ppt/presentation": "pptx", b"xl/workbook": "xlsx"}
-_HEAD_BYTES = 8_192
 _TEXT_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _SAVE_AS = "save it as .docx, .pptx, .xlsx, PDF or text and add that"
 _REFUSED = (
@@ -30,7 +30,7 @@ _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x1b\b"))  # escape and backspa
 
 def kind_of(data: bytes, name: str) -> Kind:
     """Raises `Unreadable` for what no parser takes."""
-    head = data[:_HEAD_BYTES]
+    head = data[:HEAD_BYTES]
     suffix = PurePath(name).suffix.lower()
     if head.startswith(b"%PDF-") or (suffix == ".pdf" and b"%PDF-" in head[:1_024]):  # readers allow as much before it
         return "pdf"
@@ -63,5 +63,7 @@ def _looks_like_html(head: bytes) -> bool:
 
 
 def _is_binary(head: bytes) -> bool:
-    """Text has no NUL, and hardly a control character."""
-    return b"\x00" in head or len(head) - len(head.translate(None, _CONTROLS)) > len(head) // 100
+    """Text has no NUL, but in UTF-16, and hardly a control character."""
+    if b"\x00" in head:
+        return not unmarked_utf16(head)
+    return len(head) - len(head.translate(None, _CONTROLS)) > len(head) // 100
