@@ -10,7 +10,10 @@ import zlib
 import openpyxl
 import pypdf
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from agentrunner.retrieval.chunk import chunks
 from agentrunner.retrieval.documents import Limits, Unreadable
 from agentrunner.retrieval.parse import Parser
 from tests.retrieval import made
@@ -120,6 +123,52 @@ def test_an_office_document_that_was_cut_off_is_refused(name: str) -> None:
 
 def test_broken_xml_is_refused() -> None:
     assert "is damaged" in refusal(made.docx("<w:p>"), "broken.docx")
+
+
+def test_whatever_became_of_a_file_it_is_read_or_refused() -> None:
+    whole = {
+        "a.pdf": made.pdf(["some words", "more"]),
+        "a.docx": made.docx(made.paragraph("some words", "Titel1")),
+        "a.pptx": made.pptx([["a"], ["b"]], {1: "note"}),
+        "a.html": b"<h1>a</h1><table><tr><td>1</table><pre>x\n</pre>&amp;<!-- c --><![CDATA[x]]>",
+        "a.csv": b'a,b\n"x\ny",2\n',
+        "a.txt": "Zo\xeb, \u65e5\u672c".encode(),
+    }
+    changes = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9), st.binary(max_size=6)), min_size=1, max_size=5)
+
+    @settings(max_examples=300)
+    @given(st.sampled_from(sorted(whole)), changes, st.booleans())
+    def read(name: str, changes: list[tuple[float, int, bytes]], inside: bool) -> None:
+        data = whole[name]
+        if inside and data.startswith(b"PK"):
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                parts = {part: archive.read(part) for part in archive.namelist()}
+            changed = sorted(parts)[int(changes[0][0] * (len(parts) - 1))]
+            data = made.package({**parts, changed: damaged(parts[changed], changes)})
+        else:
+            data = damaged(data, changes)
+        sentence = ""
+        try:
+            document = parser.parse_bytes(data, name)
+            assert all(chunk.place for chunk in chunks(document))
+            document.text.encode("utf-8")
+        except Unreadable as unreadable:
+            sentence = unreadable.sentence
+        if sentence:
+            assert sentence.startswith(repr(name))
+            assert "; " in sentence
+            assert not any(words in sentence for words in ("crashes", "longer", "nonsense", "\n"))
+
+    with Parser(timeout_s=20) as parser:
+        read()
+
+
+def damaged(data: bytes, changes: list[tuple[float, int, bytes]]) -> bytes:
+    """At these places (from 0, the beginning, to 1) some bytes are taken away and others put there."""
+    for place, gone, new in changes:
+        at = int(place * len(data))
+        data = data[:at] + new + data[at + gone :]
+    return data
 
 
 def test_a_missing_library_is_named_with_what_to_install() -> None:
