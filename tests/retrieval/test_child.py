@@ -77,8 +77,9 @@ def test_a_file_that_takes_too_long_is_given_up_and_the_next_one_is_read() -> No
 def test_a_child_ends_soon_after_the_one_that_asked_was_killed() -> None:
     program = (
         "from agentrunner.retrieval.parse import Parser\n"
-        "parser = Parser(timeout_s=0.9)\n"
+        "parser = Parser()\n"
         "parser.parse_bytes(b'<p>hello', 'page.html')\n"
+        "parser.timeout_s = 0.9\n"
         "print('ready', flush=True)\n"
         "parser.parse_bytes(b'<div>\\n' * 4_000_000, 'slow.html')\n"
     )
@@ -95,9 +96,9 @@ def test_a_child_ends_soon_after_the_one_that_asked_was_killed() -> None:
 
 
 def test_a_file_that_needs_too_much_memory_is_refused_and_the_next_one_is_read() -> None:
-    with Parser(limits=Limits(memory_bytes=96 << 20)) as parser:
-        with pytest.raises(Unreadable, match="needs more than 96 MB of memory"):
-            parser.parse_bytes(b"<p>a\n" * 8_000_000, "large.html")
+    with Parser(limits=Limits(memory_bytes=192 << 20)) as parser:
+        with pytest.raises(Unreadable, match="needs more than 192 MB of memory"):
+            parser.parse_bytes(b"<p>" + b"a" * (50 << 20), "large.html")
         assert parser.parse_bytes(PAGE, "page.html").text == "hello\n"
 
 
