@@ -403,9 +403,9 @@ class Toolbox(Protocol):
         under a name derived from `key`. Runs at most `timeout_s` seconds, then everything it started is dead."""
         ...
 
-    def observe(self, name: str, content: str) -> None:
-        """Tell it of text that the model has seen (the goal: name "goal"; results, live or past), so that it
-        knows which URLs were not composed by the model."""
+    def observe(self, name: str, content: str, key: str = "") -> None:
+        """Tell it of text that the model has seen (the goal: name "goal"; results, live or past, with the key of their
+        call), so that it knows which URLs were not composed by the model."""
         ...
 
     async def aclose(self) -> None: ...

@@ -117,7 +117,7 @@ class Eyes:
         await asyncio.sleep(0)
         return ToolResult(call.id, call.name, "ok", f"{key}: {self._finding}")
 
-    def observe(self, name: str, content: str) -> None:
+    def observe(self, name: str, content: str, key: str = "") -> None:
         pass
 
     async def aclose(self) -> None:

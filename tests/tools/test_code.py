@@ -11,6 +11,7 @@ import pytest
 
 from agentrunner.sandbox import Limits, open_sandbox
 from agentrunner.tools import LocalToolbox, build_toolbox
+from agentrunner.tools.python import MAX_INTERPRETERS
 from agentrunner.types import ToolResult
 from tests.tools.support import DESCRIPTIONS, bench, call
 
@@ -50,6 +51,45 @@ def session(
 
     asyncio.run(run())
     return workspace
+
+
+def test_each_branch_has_variables_of_its_own(tmp_path: Path) -> None:
+    async def ready(toolbox: LocalToolbox) -> None:
+        async def cell(branch: str, code: str) -> str:
+            key = f"{branch}/tool:{next(count)}:0"
+            return (await toolbox.call(call("python", {"code": code}), key, 30.0)).content
+
+        count = iter(range(1, 100))
+        toolbox.observe("python", "ok", "/t2/tool:1:0")
+        await asyncio.gather(cell("/t1", "x = 1"), cell("", "x = 0"))
+        told = await cell("/t2", "x = 2")
+        assert "restarted" in told  # what an earlier attempt of this branch defined is gone
+        assert "restarted" not in await cell("/t3", "y = 1")
+        assert [await cell(branch, "x") for branch in ("", "/t1", "/t2")] == [
+            "ok\nvalue: 0",
+            "ok\nvalue: 1",
+            "ok\nvalue: 2",
+        ]
+        assert "NameError" in await cell("/t3", "x")
+
+    async def body(use: Use) -> None:
+        return None
+
+    session(tmp_path, body, ready=ready)
+
+
+def test_interpreters_of_branches_that_are_over_are_ended(tmp_path: Path) -> None:
+    async def ready(toolbox: LocalToolbox) -> None:
+        for number in range(MAX_INTERPRETERS + 2):
+            result = await toolbox.call(call("python", {"code": "x = 1"}), f"/t{number}/tool:1:0", 30.0)
+            assert result.outcome == "ok"
+        again = await toolbox.call(call("python", {"code": "x"}), "/t0/tool:2:0", 30.0)
+        assert "NameError" in again.content
+
+    async def body(use: Use) -> None:
+        return None
+
+    session(tmp_path, body, ready=ready)
 
 
 def test_variables_live_from_call_to_call_and_the_last_value_is_shown(tmp_path: Path) -> None:

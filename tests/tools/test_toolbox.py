@@ -51,6 +51,14 @@ def test_a_name_is_compared_exactly_and_the_others_are_listed(tmp_path: Path, na
     assert decision.text in used.error(name, path="x")
 
 
+def test_a_tool_for_strategies_can_be_called_and_is_shown_to_nobody(tmp_path: Path) -> None:
+    used = bench(tmp_path, inner=[say])
+    assert used.ok("say", text="hello") == "hello"
+    assert used.toolbox.effect("say") == "pure"
+    assert "say" not in [spec.name for spec in used.toolbox.specs()]
+    assert "say" not in used.error("sai", text="x").split("The tools are")[1]
+
+
 def test_a_near_name_is_suggested(tmp_path: Path) -> None:
     assert "Did you mean read_file?" in bench(tmp_path).error("read_files", path="x")
 

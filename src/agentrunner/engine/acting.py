@@ -31,7 +31,7 @@ async def run_calls(
                 run.parts.toolbox.effect(call.name) == "unsafe" or result.seconds > FLUSH_AFTER_S
             ):
                 await run.log.flush()
-        run.parts.toolbox.observe(result.name, result.content)
+        run.parts.toolbox.observe(result.name, result.content, place)
         results.append(result)
     return tuple(results)
 

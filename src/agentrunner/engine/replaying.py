@@ -229,7 +229,7 @@ class _Nowhere:
     async def call(self, call: ToolCall, key: str, timeout_s: float) -> ToolResult:
         raise _Boundary
 
-    def observe(self, name: str, content: str) -> None:
+    def observe(self, name: str, content: str, key: str = "") -> None:
         return None
 
     async def append(

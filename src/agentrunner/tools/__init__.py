@@ -45,6 +45,7 @@ def build_toolbox(
     descriptions: Mapping[str, str] | None = None,
     disabled: Collection[str] = (),
     extra: Sequence[Tool] = (),
+    inner: Sequence[Tool] = (),
     python_timeout_s: float = 60.0,
     remark: Callable[[str], None] = _nobody,
 ) -> LocalToolbox:
@@ -52,7 +53,8 @@ def build_toolbox(
     exist.
 
     `outputs` is a folder outside the workspace for whole results. `descriptions` are the texts of `prompts/tools/` by
-    tool name. `extra` tools of the user's own come after the built-in ones, in their order. `remark` is told what the
+    tool name. `extra` tools of the user's own come after the built-in ones, in their order; of `inner` ones no model is
+    told. `remark` is told what the
     user should know of what programs did."""
     places = Workspace(workspace, outputs, remark if sandbox is not None else None)
     cells = None
@@ -68,4 +70,4 @@ def build_toolbox(
     wanted = [each for each in [*tools, *extra] if each.name not in disabled]
     policy = Policy(approve, tuple(allow_net))
     described = [each.described(texts.get(each.name, "")) for each in wanted]
-    return LocalToolbox(described, policy=policy, outputs=outputs, cells=cells, at_end=places.sweep)
+    return LocalToolbox(described, policy=policy, outputs=outputs, cells=cells, at_end=places.sweep, inner=inner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from dataclasses import replace
 
 from agentrunner.errors import SandboxError
@@ -22,9 +23,58 @@ WARM = ("pandas", "matplotlib.pyplot")
 WARM_AFTER_S = 0.3
 """From the first request to the model: nothing that it needs is slowed down, and no model answers sooner."""
 
+MAX_INTERPRETERS = 8
+"""At a time: twice the branches that run side by side, so that only one of a branch that is over is ended."""
+
 
 class Cells:
-    """The interpreter, started with the first cell or a little before.
+    """The interpreters of a session, one for each branch."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._by_branch: OrderedDict[str, BranchCells] = OrderedDict()
+        self._spare: BranchCells | None = None
+        """What is warmed up for the first branch that needs one."""
+
+    def warm_up(self) -> None:
+        """Soon starts the first interpreter in the background, with what most cells import. Needs a running event
+        loop."""
+        if not self._by_branch:
+            self._spare = self._spare or BranchCells(self._sandbox)
+            self._spare.warm_up()
+        elif len(self._by_branch) == 1:
+            next(iter(self._by_branch.values())).warm_up()
+
+    async def aclose(self) -> None:
+        """Ends the warming up; an interpreter itself ends with its sandbox."""
+        for cells in (*self._by_branch.values(), *filter(None, [self._spare])):
+            await cells.aclose()
+
+    async def execute(self, code: str, timeout_s: float, key: str) -> Cell:
+        """Run a cell in the interpreter of the branch that made this call."""
+        cells = self._of(_branch_of(key))
+        while len(self._by_branch) > MAX_INTERPRETERS:
+            _, oldest = self._by_branch.popitem(last=False)
+            await oldest.end()
+        return await cells.execute(code, timeout_s)
+
+    def seen(self, result: str, key: str) -> None:
+        """A cell that ran before this interpreter was started, in an earlier attempt, left its variables there."""
+        self._of(_branch_of(key)).seen(result)
+
+    def _of(self, branch: str) -> BranchCells:
+        if branch not in self._by_branch:
+            self._by_branch[branch], self._spare = self._spare or BranchCells(self._sandbox), None
+        self._by_branch.move_to_end(branch)
+        return self._by_branch[branch]
+
+
+def _branch_of(key: str) -> str:
+    return key.rpartition("/tool:")[0]
+
+
+class BranchCells:
+    """The interpreter of one branch, started with the first cell or a little before.
 
     One that was lost is never filled again by running earlier cells a second time: what they did to the workspace, or
     read from it, would not be the same. It is said to be empty instead.
@@ -36,6 +86,12 @@ class Cells:
         self._starting: asyncio.Task[Interpreter] | None = None
         self._used = False
         self._ended_unseen = False
+
+    async def end(self) -> None:
+        """Ends the interpreter, if there is one."""
+        await self.aclose()
+        if self._starting is not None and not self._starting.cancelled() and self._starting.exception() is None:
+            await self._starting.result().aclose()
 
     def warm_up(self) -> None:
         """Soon starts the interpreter in the background, with what most cells import. Needs a running event loop."""
@@ -97,7 +153,7 @@ def python_tool(cells: Cells, sandbox: Sandbox, workspace: Workspace, timeout_s:
             raise ToolError("`code` is empty. Call python again with the code to run.")
         check_cpu(sandbox)
         before = await in_thread(workspace.snapshot)
-        cell = await cells.execute(code, min(timeout_s, context.timeout_s))
+        cell = await cells.execute(code, min(timeout_s, context.timeout_s), context.key)
         moved = await in_thread(workspace.sweep)
         artifacts = await in_thread(workspace.changed_since, before, cell.figures)
         asked = network_lines(sandbox.take_requests())

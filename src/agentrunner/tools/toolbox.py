@@ -45,13 +45,16 @@ class LocalToolbox:
         max_result_bytes: int = MAX_RESULT_BYTES,
         cells: Cells | None = None,
         at_end: Callable[[], object] = str,
+        inner: Iterable[Tool] = (),
     ) -> None:
-        """`cells` is the interpreter behind `python`, where there is one; `at_end` is what `look_over` calls."""
+        """`cells` are the interpreters behind `python`, where it is there; `at_end` is what `look_over` calls. `inner`
+        tools are for strategies: they can be called, but no model is told of them."""
         self._tools: dict[str, Tool] = {}
         for tool in tools:
             if tool.name in self._tools:
                 raise ValueError(f"two tools are named {tool.name!r}; give one of them another name")
             self._tools[tool.name] = tool
+        self._inner = {tool.name: tool for tool in inner}
         self._policy = policy
         self._outputs = Outputs(outputs)
         self._max_result_bytes = max_result_bytes
@@ -63,7 +66,8 @@ class LocalToolbox:
         return tuple(tool.spec() for tool in self._tools.values())
 
     def effect(self, name: str) -> Effect:
-        return self._tools[name].effect if name in self._tools else "unsafe"
+        tool = self._tools.get(name) or self._inner.get(name)
+        return tool.effect if tool else "unsafe"
 
     def decide(self, call: ToolCall) -> Decision:
         try:
@@ -72,12 +76,12 @@ class LocalToolbox:
             return Decision("reject", str(error))
         return self._policy.decide(tool.name, arguments, tool.effect, self._known_urls)
 
-    def observe(self, name: str, content: str) -> None:
+    def observe(self, name: str, content: str, key: str = "") -> None:
         if name == "goal" or (name in WEB and brought_from_web(content)):
             self._known_urls |= urls_in(content)
         tool = self._tools.get(name)
         if tool is not None and tool.seen is not None:
-            tool.seen(content)
+            tool.seen(content, key)
 
     async def call(self, call: ToolCall, key: str, timeout_s: float) -> ToolResult:
         started = time.monotonic()
@@ -110,7 +114,7 @@ class LocalToolbox:
     def _checked(self, call: ToolCall) -> tuple[Tool, dict[str, Any]]:
         if call.problem:
             raise ToolError(call.problem)
-        tool = self._tools.get(call.name)
+        tool = self._tools.get(call.name) or self._inner.get(call.name)
         if tool is None:
             shown = clean(call.name, keep="")[:80]
             close = get_close_matches(call.name, self._tools, 1)

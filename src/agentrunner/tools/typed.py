@@ -54,8 +54,8 @@ class Tool:
     details: Mapping[str, str] = field(default_factory=dict[str, str])
     """Description by parameter."""
     injected: str = ""
-    seen: Callable[[str], None] | None = None
-    """Told of each of its results, live or from a journal."""
+    seen: Callable[[str, str], None] | None = None
+    """Told of each of its results, live or from a journal, with the key of its call."""
     _made: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
 
     def described(self, text: str) -> Tool:
