@@ -46,6 +46,28 @@ def test_a_request_takes_the_first_unused_entry_of_its_label_else_the_first_with
     assert [ask(one, label).text for label in ("step", "step", "verify", "step")] == ["s", "a", "v", "b"]
 
 
+def test_an_entry_of_a_branch_fits_only_its_requests_and_comes_before_those_of_any() -> None:
+    one = model({"text": "any"}, {"text": "t2", "branch": "t2"}, {"text": "t2 l", "branch": "/t2", "label": "execute"})
+    keys = ("/t2/llm:1", "/t1/llm:1", "/t2/llm:2")
+    assert [ask(one, "execute", key=key).text for key in keys] == ["t2 l", "any", "t2"]
+    with pytest.raises(ScriptError, match="execute"):
+        ask(one, "execute", key="/t3/llm:1")
+
+
+def test_a_saved_session_uses_up_the_entries_of_its_branches() -> None:
+    one = model({"text": "a"}, {"text": "b", "branch": "t2"}, {"text": "c"})
+    one.replay([event("completion.received", step=1, label="execute", branch="/t2")])
+    assert [ask(one, "execute", key=key).text for key in ("/t2/llm:2", "/llm:1")] == ["a", "c"]
+
+
+def test_a_result_is_the_last_one_of_the_branch() -> None:
+    one = model({"text": "{{result}}"}, {"text": "{{result}}"}, {"text": "{{result}}"})
+    for branch in ("/t1", "/t2"):
+        one.remember(event("tool.finished", step=1, branch=branch, content=f"of {branch}"))
+    keys = ("/t1/llm:2", "/t3/llm:1", "/llm:9")
+    assert [ask(one, key=key).text for key in keys] == ["of /t1", "of /t2", "of /t2"]
+
+
 def test_the_wrap_up_takes_only_an_entry_of_its_own() -> None:
     one = model({"text": "a"}, {"text": "bye", "label": "wrap_up"})
     assert ask(one, "wrap_up").text == "bye"

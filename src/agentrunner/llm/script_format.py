@@ -74,6 +74,9 @@ class Entry:
     delay_s: float = 0.0
     literal: bool = False
     """Whether `{{...}}` in this entry is text like any other, as in a script that was recorded."""
+    branch: str = ""
+    """The branch whose requests it fits, as in "t2"; empty for any. Of branches that run side by side nobody knows
+    which one asks first, so their answers are told apart by this."""
 
 
 def load_script(path: Path | Traversable) -> list[Entry]:

@@ -33,6 +33,9 @@ class ScriptedModel:
         self._facts = Facts(goal, file)
         self._source = source
         self._step = 0
+        self._last: str | None = None
+        self._last_of: dict[str, str] = {}
+        """The last tool result of each branch."""
         self._heard = False
         self._text_sizes: dict[str, tuple[int, int, int]] = {}
 
@@ -53,7 +56,7 @@ class ScriptedModel:
         """Take up a saved session: its answers and failures use up their entries, its tool results are remembered."""
         for event in events:
             if event.type in ("completion.received", "request.failed"):
-                number = self._next(str(event.data.get("label", "")))
+                number = self._next(str(event.data.get("label", "")), str(event.data.get("branch") or "/"))
                 if number is not None:
                     self._unused.remove(number)
             self.remember(event)
@@ -65,9 +68,10 @@ class ScriptedModel:
             self._step = max(self._step, step)
         if event.type == "tool.finished":
             self._heard = True
-            self._facts.last = str(event.data.get("content", ""))
+            said = self._last = str(event.data.get("content", ""))
+            self._last_of[str(event.data.get("branch") or "/")] = said
             if isinstance(step, int):
-                self._facts.by_step[step] = self._facts.last
+                self._facts.by_step[step] = said
 
     def input_bytes(self, request: Request) -> int:
         """UTF-8 bytes of messages, trailing line and tools. A conversation is counted only where it grew."""
@@ -83,21 +87,22 @@ class ScriptedModel:
     async def complete(self, request: Request, on_delta: Callable[[str], None] | None) -> Completion:
         """The next entry for this request. An entry counts as used once it answers or fails as the script says, not
         when the script itself is wrong, so that a mended script goes on from there."""
-        number = self._next(request.label)
+        branch = request.key.rpartition("/llm:")[0] or "/"
+        number = self._next(request.label, branch)
         if number is None:
             raise self._ran_out(request)
         entry = self._entries[number]
         where = f"{self._source}, entry {number + 1} (label {request.label!r}, step {max(self._step, 1)})"
         if not self._heard:
             answers = (message.content for message in reversed(request.conversation.messages) if message.role == "tool")
-            self._facts.last = next(answers, None)
+            self._last = next(answers, None)
+        self._facts.last = self._last_of.get(branch, self._last) if branch != "/" else self._last
         filled: JSON = asdict(entry) if entry.literal else self._facts.fill(asdict(entry), where)
         if filled["expect"] and filled["expect"] not in _searchable(request):
             raise ScriptError(
                 f"{where}: the request does not contain {filled['expect']!r}",
                 "compare `expect` with what the session sent, or with what the last command answered",
             )
-        used = len(self._entries) - len(self._unused)
         self._unused.remove(number)
         if entry.delay_s > 0:
             await asyncio.sleep(min(entry.delay_s, request.timeout_s))
@@ -105,7 +110,7 @@ class ScriptedModel:
                 raise ModelError(f"no answer within {request.timeout_s:g} s", "unknown")
         if entry.error is not None:
             raise _failure(entry.error, str(filled["error"]["message"]))
-        completion = _completion(filled, entry, used, request)
+        completion = _completion(filled, entry, number, request)
         if on_delta is not None and completion.text:
             on_delta(completion.text)
         return self._with_usage(completion, entry, request)
@@ -113,12 +118,15 @@ class ScriptedModel:
     async def aclose(self) -> None:
         """Nothing is held open."""
 
-    def _next(self, label: str) -> int | None:
-        """The first unused entry of this label, else the first unused one without a label (never for the wrap-up)."""
-        for wanted in (label,) if label == "wrap_up" else (label, ""):
-            for number in self._unused:
-                if self._entries[number].label == wanted:
-                    return number
+    def _next(self, label: str, branch: str) -> int | None:
+        """The first unused entry of this label, else the first unused one without a label (never for the wrap-up); of
+        this branch before those of any."""
+        for place in (branch.strip("/"), ""):
+            for wanted in (label,) if label == "wrap_up" else (label, ""):
+                for number in self._unused:
+                    entry = self._entries[number]
+                    if entry.label == wanted and entry.branch.strip("/") == place:
+                        return number
         return None
 
     def _ran_out(self, request: Request) -> ScriptError:
@@ -140,7 +148,7 @@ class ScriptedModel:
         return replace(completion, usage=usage)
 
 
-def _completion(filled: JSON, entry: Entry, used: int, request: Request) -> Completion:
+def _completion(filled: JSON, entry: Entry, number: int, request: Request) -> Completion:
     """The answer as a live endpoint would have given it: the thoughts are the first argument of the first command."""
     text: str = filled["text"] or ""
     thoughts: JSON | None = filled["thoughts"]
@@ -150,11 +158,11 @@ def _completion(filled: JSON, entry: Entry, used: int, request: Request) -> Comp
     thoughtless = {tool.name for tool in request.tools if not tool.thoughts}
     for position, call in enumerate(filled["calls"]):
         arguments: JSON = call["arguments"]
-        calls.append(ToolCall(f"call_{used}_{position}", call["name"], arguments, call["problem"]))
+        calls.append(ToolCall(f"call_{number}_{position}", call["name"], arguments, call["problem"]))
         if thoughts is not None and position == 0 and call["name"] not in thoughtless:
             arguments = {"thoughts": thoughts, **arguments}
         function = {"name": call["name"], "arguments": _json(arguments)}
-        wire_calls.append({"id": f"call_{used}_{position}", "type": "function", "function": function})
+        wire_calls.append({"id": f"call_{number}_{position}", "type": "function", "function": function})
     if wire_calls:
         message["tool_calls"] = wire_calls
     return Completion(

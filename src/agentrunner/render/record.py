@@ -35,6 +35,8 @@ class Recorder:
 def to_entry(data: JSON) -> JSON:
     """The script entry that gives the answer of a `completion.received` event again."""
     entry: JSON = {"label": data.get("label") or ""}
+    if (branch := str(data.get("branch") or "").strip("/")) and entry["label"] != "wrap_up":
+        entry["branch"] = branch
     thoughts: JSON | None = data.get("thoughts")
     calls = _calls(data)
     if thoughts is not None:
