@@ -193,12 +193,17 @@ class Conversation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One model request and the tools it calls. With `schema` the answer is JSON of that schema, in `Step.value`."""
+    """One model request and the tools it calls. With `schema` the answer is JSON of that schema, in `Step.value`.
+
+    A request without tools is an aside, of which neither the guard nor people hear, unless it says what was reached so
+    far (`progress`): then it brings notices as one with tools does. The same progress again and again is going in
+    circles; an empty one is not looked at."""
 
     label: Label
     conversation: Conversation
     tools: tuple[ToolSpec, ...] = ()
     schema: JSON | None = None
+    progress: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +242,8 @@ class Step:
     notices: tuple[Notice, ...] = ()
     error: StepError | None = None
     value: Any = None
+    cost_usd: float = 0.0
+    """Of the answer, in US dollars."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,20 @@ from agentrunner.llm.scripted import Entry, ScriptedModel
 from agentrunner.strategies.conversation import Conversation
 from agentrunner.strategies.prompts import fill_in, load_prompts
 from agentrunner.strategies.wrap_up import facts_of, summary_without_model, wrap_up
-from agentrunner.types import Answer, Ask, Budget, Decision, Event, Message, Par, Session, Step, Strategy
+from agentrunner.types import (
+    Answer,
+    Ask,
+    Budget,
+    Decision,
+    Event,
+    Message,
+    Par,
+    Session,
+    Step,
+    Strategy,
+    ToolCall,
+    ToolResult,
+)
 from tests.guard.wall import LOOK, Eyes
 
 SESSION = Session("s", "goal", tools=(LOOK,), prompts=load_prompts(), template=fill_in)
@@ -52,7 +65,13 @@ def together(*branches: Callable[[], Strategy], names: tuple[str, ...] = ()) -> 
 
 
 def play(
-    home: Path, strategy: Callable[[Session], Strategy], entries: list[Entry], *, steps: int = 50, eyes: type = Eyes
+    home: Path,
+    strategy: Callable[[Session], Strategy],
+    entries: list[Entry],
+    *,
+    steps: int = 50,
+    eyes: type = Eyes,
+    parallel: int | None = None,
 ) -> list[Event]:
     """An attempt at the session in this folder: the first, or one that goes on."""
     journal = open_journal(home)
@@ -69,6 +88,7 @@ def play(
             summary=summary_without_model,
             clock=time.monotonic,
             control=Control(),
+            parallel=parallel,
         )
         opening = [] if past else [("session.created", "", {"goal": "goal"})]
         asyncio.run(run_session(SESSION, strategy, parts, journal, past, opening))
@@ -133,3 +153,54 @@ def test_a_bug_in_one_branch_ends_the_others_at_once(tmp_path: Path) -> None:
     journal.close()
     assert (events[-1].type, events[-1].data["reason"]) == ("session.finished", "internal_error")
     assert [event.data["kind"] for event in of_type(events, "request.failed")] == ["unknown"]
+
+
+class Counting(Eyes):
+    """Says how many of its calls run at a time; all of them change something."""
+
+    running = 0
+    most = 0
+
+    def effect(self, name: str) -> Any:
+        return "unsafe"
+
+    async def call(self, call: ToolCall, key: str, timeout_s: float) -> ToolResult:
+        Counting.running += 1
+        Counting.most = max(Counting.most, Counting.running)
+        await asyncio.sleep(0.01)
+        Counting.running -= 1
+        return ToolResult(call.id, call.name, "ok", key)
+
+
+def test_commands_that_change_something_run_one_at_a_time(tmp_path: Path) -> None:
+    calls = [Entry(label=name, calls=[ScriptedCall(name="look", arguments={"at": 1})]) for name in "abc"]
+    play(tmp_path, together(*(lambda name=name: branch(name) for name in "abc")), calls, eyes=Counting)
+    assert Counting.most == 1
+
+
+def test_no_more_branches_run_at_a_time_than_are_allowed(tmp_path: Path) -> None:
+    names = "abcd"
+    entries = [say(name, name, 0.02) for name in names]
+    strategy = together(*(lambda name=name: branch(name) for name in names))
+    events = play(tmp_path, strategy, entries, parallel=2)
+    assert events[-1].data["answer"] == "a | b | c | d"
+    open_now, most = 0, 0
+    for event in events:
+        open_now += (event.type == "request.sent") - (event.type == "completion.received")
+        most = max(most, open_now)
+    assert most == 2
+
+
+def test_a_branch_that_waits_for_its_turn_is_not_begun_after_a_stop(tmp_path: Path) -> None:
+    entries = [say("a", "1"), say("a", "2"), say("b", "never")]
+    events = play(tmp_path, together(lambda: branch("a", 9), lambda: branch("b")), entries, steps=2, parallel=1)
+    assert events[-1].data["reason"] == "budget_steps"
+    assert not [event for event in events if event.data.get("branch") == "/2"]
+
+
+def test_branches_in_turn_are_finished_by_a_resume(tmp_path: Path) -> None:
+    strategy = together(lambda: branch("a", 2), lambda: branch("b", 2))
+    entries = [say("a", "1"), say("a", "2"), say("b", "3"), say("b", "4")]
+    play(tmp_path, strategy, entries, steps=3, parallel=1)
+    events = play(tmp_path, strategy, entries, steps=4, parallel=2)
+    assert events[-1].data["answer"] == "1 2 | 3 4"

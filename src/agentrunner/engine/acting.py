@@ -3,21 +3,25 @@
 import json
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from agentrunner.engine.run import Run, Stop
-from agentrunner.types import JSON, Artifact, Event, ToolCall, ToolResult, fields_of
+from agentrunner.types import JSON, Artifact, Decision, Event, ToolCall, ToolResult, ToolSpec, fields_of
 
 TOOL_TIMEOUT_S = 600.0
 """No tool runs longer; most have a shorter limit of their own."""
 FLUSH_AFTER_S = 0.05
 """The result of a repeatable tool that took longer than this is written at once: running it again would cost more."""
 
+Offered = Sequence[ToolSpec] | None
+
 
 async def run_calls(
-    run: Run, calls: Sequence[ToolCall], key: str, branch: str, step: int, *, approve: bool
+    run: Run, calls: Sequence[ToolCall], key: str, branch: str, step: int, *, offered: Offered = None
 ) -> tuple[ToolResult, ...]:
-    """Run the calls in order. `key` is the place of the step's tools ("/tool:7"); call i stands at "/tool:7:i".
+    """Run the calls in order. `key` is the place of the step's tools ("/tool:7"); call i stands at "/tool:7:i". What
+    was `offered` to a model is approved first, and nothing else is run for it; None are the strategy's own calls.
 
     Raises `Stop` when a person has to be asked and nobody is there, or when the time is used up.
     """
@@ -26,7 +30,7 @@ async def run_calls(
         place = f"{key}:{position}"
         result = _from_journal(run, place)
         if result is None:
-            result = await _run_call(run, call, place, {"step": step, "branch": branch or "/"}, approve=approve)
+            result = await _run_call(run, call, place, {"step": step, "branch": branch or "/"}, offered)
             if position < len(calls) - 1 and (
                 run.parts.toolbox.effect(call.name) == "unsafe" or result.seconds > FLUSH_AFTER_S
             ):
@@ -36,13 +40,22 @@ async def run_calls(
     return tuple(results)
 
 
-async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, *, approve: bool) -> ToolResult:
+async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, offered: Offered) -> ToolResult:
     in_doubt = run.log.past(place, "tool.started")
     if in_doubt and run.parts.toolbox.effect(call.name) == "unsafe":
         return _note(
             run, place, step, ToolResult(call.id, call.name, "unknown", await _in_doubt(run, call, place, step))
         )
-    refused = call.problem or await _approval(run, call, place, step, approve=approve)
+    refused = call.problem or await _approval(run, call, place, step, offered)
+    changes = not refused and run.parts.toolbox.effect(call.name) != "pure"
+    # One change at a time, whichever branch makes it: what a command did to the workspace is looked at after it.
+    async with run.changing if changes else nullcontext():
+        return await _carry_out(run, call, place, step, refused, changes=changes)
+
+
+async def _carry_out(
+    run: Run, call: ToolCall, place: str, step: JSON, refused: ToolResult | str, *, changes: bool
+) -> ToolResult:
     if not refused:
         run.check_time()
     run.log.note(
@@ -53,7 +66,7 @@ async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, *, approve
     if refused:
         return _note(run, place, step, ToolResult(call.id, call.name, "error", refused, ran=False))
     await run.log.flush()
-    if run.parts.toolbox.effect(call.name) != "pure":
+    if changes:
         await run.parts.before_change()
     run.parts.on_phase(f"running {call.name}")
     before = run.parts.clock()
@@ -64,14 +77,16 @@ async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, *, approve
     if result.outcome == "error" and allowed < TOOL_TIMEOUT_S and result.seconds >= max(allowed - 1.0, allowed * 0.7):
         _note(run, place, step, replace(result, outcome="unknown", content=_CUT_OFF + result.content))
         raise run.out_of_time()
-    if run.parts.toolbox.effect(call.name) != "pure":
+    if changes:
         result = replace(result, workspace=await run.parts.look_at_workspace(call, place))
     return _note(run, place, step, result)
 
 
-async def _approval(run: Run, call: ToolCall, place: str, step: JSON, *, approve: bool) -> ToolResult | str:
+async def _approval(run: Run, call: ToolCall, place: str, step: JSON, offered: Offered) -> ToolResult | str:
     """Empty when the call may run, else its result."""
     decision = run.parts.toolbox.decide(call)
+    if offered is not None and decision.action != "reject" and call.name not in (names := [t.name for t in offered]):
+        decision = Decision("reject", f"There is no tool named {call.name!r}. The tools are: {', '.join(names)}.")
     match decision.action:
         case "answer":
             return ToolResult(call.id, call.name, "ok", decision.text)
@@ -82,7 +97,7 @@ async def _approval(run: Run, call: ToolCall, place: str, step: JSON, *, approve
         case "run":
             return ""
         case "ask":
-            if not approve:
+            if offered is None:
                 return ""
     known = run.log.last(place, "human.answered")
     if known is not None and known.data["granted"]:

@@ -33,8 +33,8 @@ MAX_WAIT_S = 120.0
 """No single wait before a new attempt is longer, whatever the endpoint asks for."""
 
 
-async def answer(run: Run, ask: Ask, key: str, branch: str) -> tuple[Completion, int] | StepError:
-    """The answer and its step number, or why there is none that a strategy can mend.
+async def answer(run: Run, ask: Ask, key: str, branch: str) -> tuple[Completion, int, float] | StepError:
+    """The answer, its step number and its cost, or why there is none that a strategy can mend.
 
     Raises `Stop` for a budget, an interruption, or an endpoint that failed for good.
     """
@@ -59,7 +59,7 @@ async def answer(run: Run, ask: Ask, key: str, branch: str) -> tuple[Completion,
     raise AssertionError("unreachable: the last attempt raises")
 
 
-async def _attempt(run: Run, ask: Ask, key: str, branch: str, attempt: int) -> tuple[Completion, int]:
+async def _attempt(run: Run, ask: Ask, key: str, branch: str, attempt: int) -> tuple[Completion, int, float]:
     parts, ledger, wrap_up = run.parts, run.parts.ledger, ask.label == "wrap_up"
     form, request, reservation = await _reserve(run, ask, key)
     step = None if wrap_up else ledger.steps + ledger.steps_in_flight
@@ -87,7 +87,7 @@ async def _attempt(run: Run, ask: Ask, key: str, branch: str, attempt: int) -> t
     if data["_measured"]:
         ledger.bounds.measure((form, ask.conversation.epoch), reservation.prefix_bytes, usage.input_tokens)
     run.log.note("completion.received", key, data)
-    return completion, ledger.steps
+    return completion, ledger.steps, cost
 
 
 async def _reserve(run: Run, ask: Ask, key: str) -> tuple[str, Request, Reservation]:

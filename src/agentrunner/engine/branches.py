@@ -9,9 +9,11 @@ from agentrunner.types import Answer
 
 
 async def side_by_side(run: Run, branches: Sequence[Coroutine[Any, Any, Answer]]) -> list[Answer]:
-    """The branches' answers in order. When one stops the attempt, the others finish what they are doing, so that
-    nothing that was paid for is thrown away; any other failure, or a cancellation, ends them at once."""
-    tasks = [asyncio.ensure_future(branch) for branch in branches]
+    """The branches' answers in order; so many run at a time as the attempt allows, the first ones first. When one stops
+    the attempt, the others finish what they are doing, so that nothing that was paid for is thrown away; any other
+    failure, or a cancellation, ends them at once."""
+    slots = asyncio.Semaphore(run.parts.parallel or len(branches) or 1)
+    tasks = [asyncio.ensure_future(_in_turn(run, branch, slots)) for branch in branches]
     try:
         waiting = set(tasks)
         while waiting:
@@ -30,6 +32,20 @@ async def side_by_side(run: Run, branches: Sequence[Coroutine[Any, Any, Answer]]
         return [task.result() for task in tasks]
     run.ending.pending = _pending(run.ending, [task.exception() for task in tasks])
     raise run.ending
+
+
+async def _in_turn(run: Run, branch: Coroutine[Any, Any, Answer], slots: asyncio.Semaphore) -> Answer:
+    waits = slots.locked()
+    try:
+        async with slots:
+            if waits and run.ending is not None:
+                raise run.ending
+            return await branch
+    except Stop as stop:  # Noted before the next one takes the place.
+        run.ending = run.ending or stop
+        raise
+    finally:
+        branch.close()  # One that never began; closing any other changes nothing.
 
 
 def _pending(ending: Stop, failures: Sequence[BaseException | None]) -> list[Any]:

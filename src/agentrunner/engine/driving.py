@@ -1,5 +1,6 @@
 """Driving a strategy: each `Ask` and `Act` is answered from the journal when it is there, else carried out."""
 
+from dataclasses import replace
 from typing import Any
 
 from agentrunner.engine.acting import run_calls
@@ -7,8 +8,21 @@ from agentrunner.engine.asking import answer, completion_of, remember, tools_dig
 from agentrunner.engine.branches import side_by_side
 from agentrunner.engine.inbox import drain
 from agentrunner.engine.run import Run, Stop
+from agentrunner.engine.structured import read_value
 from agentrunner.guard.stuck import StuckDetector
-from agentrunner.types import Act, Answer, Ask, Completion, Event, Notice, Par, Step, StepError, Strategy, Verdict
+from agentrunner.types import (
+    Act,
+    Answer,
+    Ask,
+    Completion,
+    Event,
+    Notice,
+    Par,
+    Step,
+    StepError,
+    Strategy,
+    Verdict,
+)
 
 
 async def drive(run: Run, strategy: Strategy, branch: str = "") -> Answer:
@@ -42,7 +56,7 @@ async def _act(run: Run, act: Act, key: str, branch: str) -> list[Any]:
         recorded = run.log.last(f"{key}:{position}", "tool.finished")
         if recorded is not None and recorded.data["name"] != call.name:
             _accept(run, recorded, "tool", recorded.data["name"], call.name)
-    results = await run_calls(run, act.calls, key, branch, run.parts.ledger.steps, approve=False)
+    results = await run_calls(run, act.calls, key, branch, run.parts.ledger.steps)
     return list(results)
 
 
@@ -55,13 +69,15 @@ async def _ask(run: Run, ask: Ask, branch: str, ordinal: int, detector: StuckDet
         step = (
             Step(key, run.parts.ledger.steps, error=answered)
             if isinstance(answered, StepError)
-            else Step(key, answered[1], answered[0])
+            else Step(key, answered[1], answered[0], cost_usd=answered[2])
         )
     if step.completion is None:
         return step
     step = await _with_tools(run, ask, step, branch, ordinal)
     # What is asked without tools is an aside: the guard and people speak to the work itself.
-    return await _with_notices(run, step, branch, ordinal, detector) if ask.tools else step
+    if not ask.tools and ask.progress is None:
+        return step
+    return await _with_notices(run, ask, step, branch, ordinal, detector)
 
 
 def _answered_before(run: Run, ask: Ask, key: str, branch: str) -> Step | None:
@@ -81,7 +97,7 @@ def _answered_before(run: Run, ask: Ask, key: str, branch: str) -> Step | None:
     if sent:
         remember(run, ask, sent.data, received.data)
     ask.conversation.drain()
-    return Step(key, received.data["step"] or 0, completion)
+    return Step(key, received.data["step"] or 0, completion, cost_usd=received.data["cost_usd"])
 
 
 def _check_structure(run: Run, ask: Ask, received: Event, sent: Event | None) -> None:
@@ -116,10 +132,14 @@ async def _with_tools(run: Run, ask: Ask, step: Step, branch: str, ordinal: int)
     completion = step.completion
     assert completion is not None
     error = unusable(completion, with_tools=bool(ask.tools))
-    if error is not None or not completion.calls:
-        return Step(step.key, step.number, completion, error=error)
-    results = await run_calls(run, completion.calls, f"{branch}/tool:{ordinal}", branch, step.number, approve=True)
-    return Step(step.key, step.number, completion, results)
+    if error is None and completion.calls:
+        place = f"{branch}/tool:{ordinal}"
+        results = await run_calls(run, completion.calls, place, branch, step.number, offered=ask.tools)
+        return replace(step, results=results)
+    if error is not None or ask.schema is None:
+        return replace(step, error=error)
+    value, problem = read_value(completion.text, ask.schema)
+    return replace(step, value=value, error=StepError("malformed", problem) if problem else None)
 
 
 def unusable(completion: Completion, *, with_tools: bool) -> StepError | None:
@@ -131,20 +151,22 @@ def unusable(completion: Completion, *, with_tools: bool) -> StepError | None:
         return StepError("length", text)
     if completion.problem:
         return StepError("malformed", completion.problem)
+    if completion.calls and not with_tools:
+        return StepError("malformed", "There is no tool to call here. Answer with text.")
     if not completion.calls and not completion.text.strip():
         want = "Call one of the tools, or answer with text to finish." if with_tools else "Answer with text."
         return StepError("malformed", f"Your answer was empty. {want}")
     return None
 
 
-async def _with_notices(run: Run, step: Step, branch: str, ordinal: int, detector: StuckDetector) -> Step:
+async def _with_notices(run: Run, ask: Ask, step: Step, branch: str, ordinal: int, detector: StuckDetector) -> Step:
     """Add what the guard and people have to say about the step.
 
     The guard looks at every step, so that its memory is whole; but what it said about a step that is past stands in the
     journal and is not judged again.
     """
     notices: list[Notice] = []
-    seen = detector.after(step)
+    seen = detector.after(step) if ask.tools else detector.reached(step, ask.label, ask.progress or "")
     live = not run.log.knows(f"{branch}/llm:{ordinal + 1}")
     past = run.log.last(step.key, "guard.verdict")
     if past is not None:
@@ -159,13 +181,14 @@ async def _with_notices(run: Run, step: Step, branch: str, ordinal: int, detecto
         if seen.action == "stop":
             raise Stop("incomplete", "stuck", seen.reason)
         notices.append(_notice(run, seen))
-    said = [*run.log.past(step.key, "message.added"), *(run.log.past("", "message.added") if ordinal == 1 else ())]
+    first = ordinal == 1 and not branch
+    said = [*run.log.past(step.key, "message.added"), *(run.log.past("", "message.added") if first else ())]
     notices += [Notice("message", event.data["text"]) for event in said]
     if live:
         notices += drain(run, step.key)
     if any(notice.kind == "message" for notice in notices):
         detector.spoken()
-    return Step(step.key, step.number, step.completion, step.results, tuple(notices), step.error)
+    return replace(step, notices=tuple(notices))
 
 
 def _notice(run: Run, verdict: Verdict) -> Notice:

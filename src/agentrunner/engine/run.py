@@ -107,6 +107,8 @@ class Parts:
     """Ask a person about a command whose outcome is unknown before the model is told."""
     allow_changed: bool = False
     """Go on with recorded answers although their requests had other labels or tools."""
+    parallel: int | None = None
+    """Branches of one `Par` that run at a time; None for all of them."""
     max_output_tokens: int = 16_384
     retries: int = 5
     """Attempts after the first at one request."""
@@ -137,6 +139,8 @@ class Run:
     """Hash of the session's tools, made at first use."""
     witness: Callable[[Ask, str], None] = _unseen
     """Told of each request before it is answered, be it from the journal or live."""
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the command that may change the workspace."""
     _changed: asyncio.Event | None = None
     """There while a branch waits for it."""
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -8,7 +8,7 @@ from agentrunner.guard.chant import Chant
 from agentrunner.guard.cycles import Cycles
 from agentrunner.guard.ladder import Ladder
 from agentrunner.guard.limits import Limits
-from agentrunner.guard.looks import Look, looks_of
+from agentrunner.guard.looks import Look, looks_of, mark
 from agentrunner.guard.rules import Empty, Finding, Invalid, Oscillation, Rule, SameError, SamePlan, Stall, Watch
 from agentrunner.types import Step, Verdict
 
@@ -41,6 +41,12 @@ class StuckDetector:
         """What is to be said about this step; of several commands in it, the gravest."""
         said = self._chant.see(step)
         return self.judge(looks_of(step), said)
+
+    def reached(self, step: Step, label: str, progress: str) -> Verdict | None:
+        """The same for a request without tools that says what was reached before it; nothing said is no evidence."""
+        if not progress:
+            return None
+        return self.judge([Look(step.number, step.key, label, mark(label), mark(progress))])
 
     def judge(self, looks: Sequence[Look], said: Finding | None = None) -> Verdict | None:
         """The same for what was seen of the commands of one step; `said` is what was found in its text."""
