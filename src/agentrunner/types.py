@@ -299,6 +299,8 @@ class Session:
     tools: tuple[ToolSpec, ...] = ()
     files: tuple[str, ...] = ()
     """Workspace names of the files given with the goal."""
+    first_task: str = ""
+    """What a strategy with a list of tasks is to begin with; empty when it is to find that out."""
     notes: tuple[str, ...] = ()
     """What the model should know about this run: the sandbox's level and gaps, tools that are switched off."""
     verify: str = ""

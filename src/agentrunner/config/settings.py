@@ -86,6 +86,12 @@ class Settings(BaseSettings):
         "Task", (), "Copy this file into the workspace first; - is standard input. May be repeated.", "PATH", "outside"
     )
     strategy: Literal["autogpt", "babyagi"] = option("Task", "autogpt", "How the goal is pursued.")
+    first_task: Text | None = option(
+        "Task", None, "With --strategy babyagi: what its list of tasks begins with.", "TEXT"
+    )
+    parallel: Positive = option(
+        "Task", 1, "With --strategy babyagi: independent tasks that are worked on at a time.", "N", commands=_BOTH
+    )
     verify: Text | None = option(
         "Task", None, "Command that must exit 0 in the sandbox before the goal counts as met.", "CMD"
     )

@@ -16,6 +16,7 @@ from agentrunner.journal import SessionLock, SqlJournal, new_session_id, open_jo
 from agentrunner.runner.changes import accept_tools, say_other_prompts
 from agentrunner.runner.guarding import Watcher, limits_of
 from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files
+from agentrunner.runner.memory import INNER, Memory
 from agentrunner.runner.models import (
     budget_of,
     check_key,
@@ -29,7 +30,7 @@ from agentrunner.runner.models import (
 )
 from agentrunner.runner.sandboxes import check_sandbox_use, level_of, open_sandbox_for, other_sandbox, warn_of_none
 from agentrunner.runner.tools import open_tools, table_in
-from agentrunner.strategies import STRATEGIES
+from agentrunner.strategies import STRATEGIES, WITH_TASKS
 from agentrunner.strategies.prompts import fill_in, load_prompts
 from agentrunner.strategies.wrap_up import facts_of, summary_without_model, wrap_up
 from agentrunner.types import JSON, Budget, Event, Human, Listener, Session, ToolSpec
@@ -47,7 +48,9 @@ shown."""
 
 
 WORK = ("step", "execute", "repair")
-"""Labels of requests with tools: the steps to which a person's words can be added."""
+"""Labels of requests with tools."""
+UNHEARD = ("compact", "wrap_up")
+"""Labels of requests of which people do not hear; to the others their words can be added."""
 
 
 def _nothing(_: object) -> None:
@@ -75,8 +78,10 @@ class Outlet:
 async def start(goal: str, settings: "Settings", outlet: Outlet, control: Control) -> Event:
     """Run a new session to its `session.finished`. Nothing is made before everything that can be checked was."""
     goal = check_goal(goal)
-    if settings.strategy not in STRATEGIES:
-        raise UsageError(f"the strategy {settings.strategy!r} is not there yet", f"known: {', '.join(STRATEGIES)}")
+    if settings.first_task and settings.strategy not in WITH_TASKS:
+        raise UsageError(
+            f"the strategy {settings.strategy!r} has no tasks", "give --first-task with --strategy babyagi"
+        )
     check_key(settings)
     warm_up(settings)
     rates = _rates(settings, outlet)
@@ -101,6 +106,7 @@ async def start(goal: str, settings: "Settings", outlet: Outlet, control: Contro
                 budget=budget_of(settings, rates),
                 prompts=prompts,
                 files=copy_files(files, workspace),
+                first_task=settings.first_task or "",
                 notes=tuple(notes),
                 verify=settings.verify or "",
                 output_schema=schema,
@@ -170,14 +176,17 @@ class _Runner:
     async def run(self, session: Session, past: Sequence[Event], *, new: bool, opening: Opening | None = None) -> Event:
         settings, outlet = self.settings, self.outlet
         folder = session_folder(settings.home, session.id)
+        with_tasks = session.strategy in WITH_TASKS
+        memory = Memory(past) if with_tasks else None
         toolbox = open_tools(
             settings,
             self.workspace,
             folder / "outputs",
             self.sandbox,
             session.prompts,
-            session.output_schema,
+            None if with_tasks else session.output_schema,
             outlet.remark,
+            memory.tools() if memory else (),
         )
         if new:
             session = replace(session, tools=toolbox.specs())
@@ -207,13 +216,19 @@ class _Runner:
             facts=facts_of,
             summary=summary_without_model,
             clock=time.monotonic,
-            listeners=[*outlet.listeners, *_model_listeners(model), *_recorder(settings)],
+            listeners=[
+                *outlet.listeners,
+                *_model_listeners(model),
+                *_recorder(settings),
+                *([memory.hear] if memory else []),
+            ],
             human=outlet.human,
             on_delta=outlet.on_delta,
             on_phase=on_phase,
             control=self.control,
             ask_in_doubt=settings.in_doubt == "ask" and not settings.yes,
             allow_changed=self.allow_changed,
+            parallel=settings.parallel,
             max_output_tokens=settings.max_output_tokens,
             retries=settings.retries,
             guard=limits_of(settings),
@@ -268,6 +283,7 @@ def session_of(past: Sequence[Event]) -> Session:
         budget=Budget(**data["budget"]),
         tools=tuple(ToolSpec(**spec) for spec in (accepted or [pinned["tools"]])[-1]),
         files=tuple(pinned["files"]),
+        first_task=pinned.get("first_task", ""),
         notes=tuple(pinned["notes"]),
         template=fill_in,
         **{name: pinned[name] for name in names},
@@ -285,7 +301,11 @@ def _opening(past: Sequence[Event], instruction: str, answer: str | None, more: 
         opening.append(("human.answered", asked.key, place | {"answer": answer, "granted": False}))
     if instruction:
         steps = [
-            e for e in past if e.type == "completion.received" and e.data["label"] in WORK and e.data["branch"] == "/"
+            event
+            for event in past
+            if event.type == "completion.received"
+            and event.data["branch"] == "/"
+            and event.data["label"] not in UNHEARD
         ]
         opening.append(("message.added", steps[-1].key if steps else "", {"text": instruction}))
     return opening
@@ -347,7 +367,7 @@ def _check_rehearsal(settings: "Settings", files: Sequence[str]) -> None:
 def _model_listeners(model: object) -> list[Listener]:
     """A scripted model quotes results, so it hears of them."""
     remember = getattr(model, "remember", None)
-    return [remember] if remember is not None else []
+    return [lambda event: None if event.data.get("name") in INNER else remember(event)] if remember is not None else []
 
 
 def _recorder(settings: "Settings") -> list[Listener]:

@@ -1,6 +1,6 @@
 """The toolbox of a session, from its settings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from agentrunner.types import JSON
 if TYPE_CHECKING:
     from agentrunner.config import Settings
     from agentrunner.sandbox import Sandbox
-    from agentrunner.tools import LocalToolbox
+    from agentrunner.tools import LocalToolbox, Tool
 
 TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".parquet")
 """What counts as a table when no file was named."""
@@ -27,6 +27,7 @@ def open_tools(
     prompts: Mapping[str, str],
     output_schema: JSON | None,
     remark: Callable[[str], None] = _nobody,
+    inner: "Sequence[Tool]" = (),
 ) -> "LocalToolbox":
     from agentrunner.tools import build_toolbox
 
@@ -42,6 +43,7 @@ def open_tools(
         descriptions={name.removeprefix("tools/"): text for name, text in prompts.items() if name.startswith("tools/")},
         python_timeout_s=settings.python_timeout,
         remark=remark,
+        inner=inner,
     )
 
 

@@ -6,8 +6,12 @@
 from collections.abc import Callable
 
 from agentrunner.strategies.autogpt import autogpt
+from agentrunner.strategies.babyagi import babyagi
 from agentrunner.types import Session, Strategy
 
-STRATEGIES: dict[str, Callable[[Session], Strategy]] = {"autogpt": autogpt}
+STRATEGIES: dict[str, Callable[[Session], Strategy]] = {"autogpt": autogpt, "babyagi": babyagi}
+WITH_TASKS = frozenset({"babyagi"})
+"""Those that keep a list of tasks: `finish` ends one of these rather than the session, and what they found out is
+recalled."""
 
-__all__ = ["STRATEGIES"]
+__all__ = ["STRATEGIES", "WITH_TASKS"]
