@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.endpoint import Answer, Endpoint, error, text
 from tests.support.program import Agent, Done
 from tests.support.task_list import create, criteria, execute, finish, labels, order, rows, summary, verify
 
@@ -218,3 +219,111 @@ def test_criteria_that_nobody_can_meet_end_it_as_given_up(agent: Agent) -> None:
     done = run(agent, entries, "--first-task", "Look")
     assert (done.code, done.finished["reason"]) == (4, "gave_up")
     assert "the moon is cheese" in done.finished["message"]
+
+
+def test_a_list_that_only_grows_is_ended_by_the_guard(agent: Agent) -> None:
+    words = iter(f"{one}{two}{three}" for one in "bdfgklmnprst" for two in "aeiou" for three in "bdfgklmnprst")
+    growing = [create(f"Look for {next(words)}", f"Think of {next(words)}") for _ in range(60)]
+    entries = [criteria("said"), *growing, *(finish(f"result {n}") for n in range(60)), *[order()] * 20]
+    done = run(agent, entries, "--max-steps", "300")
+    assert (done.code, done.finished["reason"]) == (9, "stuck"), done.err
+    verdicts = done.of_type("guard.verdict")
+    assert [verdict["action"] for verdict in verdicts] == ["nudge", "replan", "stop"]
+    assert all(row["status"] != "running" for row in rows(done.events).values())
+    told = [event for event in done.of_type("request.sent") if event["label"] == "create"]
+    assert len(told) < 25
+
+
+def test_a_list_that_grows_and_then_shrinks_is_left_alone(agent: Agent) -> None:
+    names = iter(
+        ["Eat apples", "Cook beans", "Mill corn", "Dig ditches", "Sow peas", "Pick plums", "Salt fish", "Bake bread"]
+    )
+    growing = [create(next(names), next(names)) for _ in range(4)]
+    entries = [
+        criteria("said"), *growing, *[create()] * 4, *(finish(f"result {n}") for n in range(8)), *[order()] * 8,
+        create(done=True), verify(True), summary("all [t1]"),
+    ]  # fmt: skip
+    done = run(agent, entries, "--max-steps", "300")
+    assert done.code == 0, done.err
+
+
+def test_a_bad_request_is_not_made_again(agent: Agent) -> None:
+    asked: list[JSON] = []
+
+    def answer(body: JSON) -> Answer:
+        asked.append(body)
+        return (
+            error(400, "messages: text is not valid")
+            if "Which tasks" in str(body)
+            else text(str(criteria("said")["text"]))
+        )
+
+    with Endpoint(answer) as endpoint:
+        done = agent(
+            "run", "colours", "--strategy", "babyagi", "--base-url", endpoint.base_url, "--model", "local", "--json"
+        )
+    assert (done.code, done.finished["reason"]) == (3, "provider_error")
+    assert sum("Which tasks" in str(body) for body in asked) <= 4, "other forms of it, and then the end"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "code"), [("--max-steps", "4", 5), ("--max-cost", "0.03", 6), ("--max-tokens", "9000", 7)]
+)
+def test_every_limit_ends_it(agent: Agent, limit: str, value: str, code: int) -> None:
+    usage = {"usage": {"input_tokens": 1500, "output_tokens": 300}}
+    done = run(
+        agent, [entry | usage for entry in COLOURS], limit, value, "--price", "5,5", "--max-output-tokens", "500"
+    )
+    assert done.code == code, done.err
+    assert done.finished["answer"]
+
+
+@pytest.mark.usefixtures("sandboxed")
+def test_tasks_side_by_side_have_interpreters_of_their_own(agent: Agent) -> None:
+    def python(task: str, code: str) -> JSON:
+        return execute("python", task, code=code)
+
+    entries = [
+        criteria("said"),
+        create("Eat apples", "Cook beans"),
+        python("t1", "x = 'apples'"),
+        python("t2", "x = 'beans'"),
+        python("t1", "import time; time.sleep(0.3); print(x)"),
+        python("t2", "print(x)"),
+        finish("{{result}}", "t1", expect="apples"),
+        finish("{{result}}", "t2", expect="beans"),
+        create(),
+        create(done=True),
+        verify(True),
+        summary("both [t1] [t2]"),
+    ]
+    done = run(agent, entries, "--parallel", "2")
+    assert done.code == 0, done.err
+    assert [row["result"] for row in rows(done.events).values()] == ["ok\napples", "ok\nbeans"]
+
+
+def test_it_runs_without_the_json_object_being_all_of_the_answer(agent: Agent) -> None:
+    fenced = [
+        entry | ({"text": f"Sure!\n```json\n{entry['text']}\n```"} if entry["label"] == "create" else {})
+        for entry in COLOURS
+    ]
+    assert run(agent, fenced).code == 0
+
+
+def test_what_was_recorded_runs_again_side_by_side(agent: Agent) -> None:
+    recorded = agent.folder / "recorded.jsonl"
+    assert run(agent, COLOURS, "--record", str(recorded)).code == 0
+    (agent.workspace / "notes.md").unlink()
+    again = agent("run", "colours", "--strategy", "babyagi", "--script", str(recorded), "--parallel", "4", "--json")
+    assert again.code == 0, again.err
+
+
+def test_a_fork_goes_on_with_the_list_as_it_was(agent: Agent) -> None:
+    first = run(agent, COLOURS)
+    forked = agent("sessions", "fork", first.events[0]["session_id"], "--at-step", "8")
+    assert forked.code == 0, forked.err
+    agent.replayable = False  # the fork shares its beginning with the first
+    again = agent("resume", "--last", "--json")
+    assert again.code == 0, again.err
+    assert again.finished["steps"] == len(COLOURS)
+    assert again.finished["answer"] == first.finished["answer"]

@@ -20,7 +20,8 @@ from agentrunner.journal import SessionLock, SqlJournal, open_journal
 from agentrunner.journal.sqlite import SqliteDatabase
 from agentrunner.llm.chat import ChatModel
 from agentrunner.llm.client import Connection
-from agentrunner.strategies.autogpt import autogpt
+from agentrunner.runner.memory import Memory
+from agentrunner.strategies import STRATEGIES
 from agentrunner.strategies.prompts import fill_in, load_prompts
 from agentrunner.strategies.wrap_up import facts_of, summary_without_model, wrap_up
 from agentrunner.tools.human import finish_tool
@@ -59,6 +60,10 @@ class Order:
     fault: str = ""
     """How the disk breaks when the journal is written for the `fault_at`th time; empty for never."""
     fault_at: int = 0
+    write: int = 0
+    """The write to the journal, from 1, at which it kills itself: before it, or when it has taken hold. 0 for none."""
+    takes_hold: bool = False
+    parallel: int = 1
 
     @property
     def hold(self) -> int:
@@ -78,8 +83,12 @@ class Reaper:
         asks = order.kind == "model"
         self._intent = "request.sent" if asks else "tool.started"
         self._result = "completion.received" if asks else "tool.finished"
+        self._writes = 0
 
     def written(self, events: Sequence[tuple[str, str, JSON]], *, already: bool) -> None:
+        self._writes += not already
+        if self._writes == self._order.write and already == self._order.takes_hold:
+            die()
         match self._order.point:
             case "before intent" if not already and self._names(events, self._intent):
                 die()
@@ -186,7 +195,8 @@ async def attempt(order: Order, connection: Connection) -> str:
         reaper = Reaper(order)
         workspace = folder / "workspace"
         tools = [*effect_tools(order, reaper), finish_tool(Workspace(workspace, folder / "outputs"), None)]
-        toolbox = MortalToolbox(tools, policy=Policy(), outputs=folder / "outputs")
+        memory = Memory(past)
+        toolbox = MortalToolbox(tools, policy=Policy(), outputs=folder / "outputs", inner=memory.tools())
         toolbox.reaper = reaper
         wanted = goal(order.session, order.kind, order.length, order.hold)
         session = Session(
@@ -210,10 +220,13 @@ async def attempt(order: Order, connection: Connection) -> str:
             summary=summary_without_model,
             clock=time.monotonic,
             control=Control(),
+            listeners=[memory.hear],
+            parallel=order.parallel,
         )
         created: list[tuple[str, str, JSON]] = [("session.created", "", {"goal": wanted})]
         mortal = MortalJournal(journal, reaper, order)
-        end = await run_session(session, autogpt, parts, mortal, past, [] if past else created)
+        strategy = STRATEGIES["babyagi" if order.kind == "tasks" else "autogpt"]
+        end = await run_session(session, strategy, parts, mortal, past, [] if past else created)
         return str(end.data["status"])
 
 

@@ -47,7 +47,7 @@ class Scene:
 
     def resume(self, order: Order) -> int:
         """Go on with it, unharmed."""
-        [code] = self.run(replace(order, point="", step=0, file_bytes=0, pages=0, fault="", fault_at=0))
+        [code] = self.run(replace(order, point="", step=0, file_bytes=0, pages=0, fault="", fault_at=0, write=0))
         return code
 
     def events(self, order: Order) -> list[Event]:
@@ -58,6 +58,11 @@ class Scene:
         """How often the endpoint was asked for each step."""
         path = self.folder / "ledger" / order.session
         return Counter(int(step) for step in path.read_text().split()) if path.exists() else Counter()
+
+    def requests(self, order: Order) -> Counter[str]:
+        """How often the endpoint was asked each thing, where that has a name of its own."""
+        path = self.folder / "ledger" / order.session
+        return Counter(path.read_text().split()) if path.exists() else Counter()
 
     def effects(self, order: Order) -> Counter[str]:
         """How often each effect was "begun 3" and "done 3"."""
