@@ -59,9 +59,9 @@ class Memory:
         from agentrunner.tools import tool
 
         @tool(effect="pure")
-        def recall(query: str, max_chars: int) -> str:
+        def recall(query: str, max_chars: int, printed: bool = False) -> str:
             """What earlier tasks found out about this."""
-            return self.recall(query, max_chars)
+            return self.recall(query, max_chars, printed)
 
         @tool(effect="pure")
         def tasks(tasks: list[JSON], criteria: list[JSON] | None = None) -> str:
@@ -71,8 +71,9 @@ class Memory:
 
         return [recall, tasks]
 
-    def recall(self, query: str, max_chars: int) -> str:
-        """The passages that answer the query best, first those of results; empty when there are none."""
+    def recall(self, query: str, max_chars: int, printed: bool = False) -> str:
+        """The passages that answer the query best, first those of results, unless only what tools `printed` is wanted;
+        empty when there are none."""
         from agentrunner.retrieval.index import Index
         from agentrunner.retrieval.search import search
 
@@ -81,7 +82,7 @@ class Memory:
         for (store, source), (title, text) in sorted(new.items(), key=lambda item: _natural(item[0][1])):
             self._index.put(store, source, _pieces(text), version="1", title=title, attributes={"title": title})
         said: list[str] = []
-        for store, share in ((RESULTS, RESULTS_SHARE), (OUTPUTS, 1.0)):
+        for store, share in ((RESULTS, 0.0 if printed else RESULTS_SHARE), (OUTPUTS, 1.0)):
             for hit in search(self._index, query, stores=[store], limit=LIMIT):
                 passage = _passage(hit)
                 if sum(map(len, said)) + len(passage) <= max_chars * share:

@@ -37,10 +37,10 @@ def babyagi(session: Session) -> Strategy:
     plan = Plan(session)
     tasks, tries = plan.tasks, 0
     yield from write_criteria(plan)
-    if session.first_task:
-        tasks.add([{"title": session.first_task, "depends_on": []}])
-    else:
+    if not session.first_task:
         yield from create(plan)
+    if not tasks.open() and not plan.claimed:
+        tasks.add([{"title": session.first_task or session.goal, "depends_on": []}])
     while True:
         for task in (yield from execute(plan, tasks.ready(ROUND))):
             yield from create(plan, task)
@@ -106,7 +106,7 @@ def prioritise(plan: Plan) -> Generator[Op, Any, None]:
 
 def verify(plan: Plan) -> Generator[Op, Any, bool]:
     """Whether all criteria are met, by a request of its own that sees the evidence rather than the claim."""
-    found = yield from recall(plan, [criterion["text"] for criterion in plan.criteria])
+    found = yield from recall(plan, [criterion["text"] for criterion in plan.criteria], printed=True)
     files = yield from beginnings(plan.files()[-MAX_FILES:])
     value, _ = yield from plan.ask("verify", VERDICTS, found=list(dict.fromkeys(filter(None, found))), files=files)
     given: list[JSON] = value["criteria"] if value else []
@@ -141,13 +141,14 @@ def summary(plan: Plan, outcome: str = "done") -> Strategy:
     return Answer(text, plan.files())
 
 
-def recall(plan: Plan, queries: Sequence[str]) -> Generator[Op, Any, list[str]]:
-    """For each of these, what was found out before. Everything of a round is asked before its first task begins."""
+def recall(plan: Plan, queries: Sequence[str], *, printed: bool = False) -> Generator[Op, Any, list[str]]:
+    """For each of these, what was found out before; of what was `printed` by tools only, where results are known. All
+    of a round is asked before its first task begins."""
     if not any(task.tries for task in plan.tasks):
         return [""] * len(queries)
     room = plan.recall_chars(len(queries))
-    calls = [ToolCall(f"recall{n}", "recall", {"query": q, "max_chars": room}) for n, q in enumerate(queries)]
-    results: list[ToolResult] = yield Act(tuple(calls))
+    asked = [{"query": query, "max_chars": room, "printed": printed} for query in queries]
+    results: list[ToolResult] = yield Act(tuple(ToolCall(f"recall{n}", "recall", q) for n, q in enumerate(asked)))
     return [result.content if result.outcome == "ok" else "" for result in results]
 
 
