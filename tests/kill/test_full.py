@@ -102,6 +102,7 @@ def small(tmp_path: Path) -> Iterator[tuple[Scene, SmallDisk, Path]]:
     place = tmp_path / "disk"
     place.mkdir()
     with open_scene(tmp_path, within=namespace) as scene:
+        scene.run()  # Who answers has moved into its namespace.
         yield scene, SmallDisk(scene, place), place
 
 
