@@ -70,6 +70,12 @@ def test_the_order_in_which_branches_were_heard_changes_nothing() -> None:
     assert heard.recall("salt", 4000) == Memory(one_by_one).recall("salt", 4000)
 
 
+def test_a_command_reads_the_same_live_and_from_the_journal() -> None:
+    written, kept = {"path": "a", "old": "salt"}, {"old": "salt", "path": "a"}
+    live, resumed = (Memory(finished("/t1", 1, "edit_file", "salt was written", **each)) for each in (written, kept))
+    assert live.recall("salt", 500) == resumed.recall("salt", 500) != ""
+
+
 def test_what_comes_later_is_found_too() -> None:
     memory = Memory(HARBOUR)
     memory.recall("harbour", 2000)

@@ -3,6 +3,7 @@ verdict. What it remembers is bounded, and follows from the steps alone, so that
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from agentrunner.guard.chant import Chant
 from agentrunner.guard.cycles import Cycles
@@ -46,7 +47,11 @@ class StuckDetector:
         """The same for a request without tools that says what was reached before it; nothing said is no evidence."""
         if not progress:
             return None
-        return self.judge([Look(step.number, step.key, label, mark(label), mark(progress))])
+        verdict = self.judge([Look(step.number, step.key, label, mark(label), mark(progress))])
+        if verdict is None:
+            return None
+        rounds = len(verdict.evidence)
+        return replace(verdict, reason=f"nothing more was reached in {rounds} rounds ({progress})")
 
     def judge(self, looks: Sequence[Look], said: Finding | None = None) -> Verdict | None:
         """The same for what was seen of the commands of one step; `said` is what was found in its text."""

@@ -112,7 +112,7 @@ def _pieces(text: str) -> "list[Chunk]":
 
 
 def _command(name: str, arguments: JSON) -> str:
-    said = (f"{key}={str(value)[:SHOWN_ARGUMENT_CHARS]!r}" for key, value in arguments.items())
+    said = (f"{key}={str(value)[:SHOWN_ARGUMENT_CHARS]!r}" for key, value in sorted(arguments.items()))
     return f"{name}({', '.join(said)})"
 
 

@@ -98,7 +98,8 @@ class Plan:
         count = len(self.tasks.open())
         self._shrank += count < self._last_open
         self._last_open = count
-        return f"criteria {sorted(self.met)} are met; the list became shorter {self._shrank} times"
+        met = ", ".join(map(str, sorted(self.met))) or "none"
+        return f"criteria met: {met} of {len(self.criteria)}; the list became shorter {self._shrank} times"
 
     def news(self) -> JSON:
         """What changed since the last time: rows of tasks, and all criteria when one of them changed."""
