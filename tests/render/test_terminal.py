@@ -20,6 +20,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent))
 from sample_events import Recorder, call, created, hostile_events, session_events, stopped_events, thoughts
+from task_events import task_events
 
 from agentrunner.render.answer import answer_markdown, print_answer
 from agentrunner.render.layout import Trimmed
@@ -28,7 +29,7 @@ from agentrunner.render.terminal import TerminalScreen
 from agentrunner.types import Event
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-SESSIONS = {"finished": session_events, "stopped": stopped_events}
+SESSIONS = {"finished": session_events, "stopped": stopped_events, "tasks": task_events}
 
 HOSTILE = [
     "a\x1b[31mred\x1b[0m",

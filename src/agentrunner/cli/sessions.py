@@ -93,6 +93,7 @@ def show(
 ) -> None:
     """Show one session: what it thought, did and found."""
     from agentrunner.render.plain import PlainScreen
+    from agentrunner.render.task_tree import task_tree
 
     with open_here() as journal:
         events = journal.load(journal.find(session))
@@ -100,6 +101,7 @@ def show(
         screen = PlainScreen(sys.stdout)
         for event in events:
             screen(event)
+        print("\n".join(["", *tree, ""]) if (tree := task_tree(events)) else "", end="")
         for event in events[-1:]:
             if event.type == "session.finished":
                 screen.show_result(event, sys.stdout)

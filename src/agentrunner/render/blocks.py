@@ -39,6 +39,8 @@ APPROVAL_LINES = 400
 MAX_FACT_CHARS = 300
 TONE_STYLES = {"good": "bold green", "bad": "bold red", "waiting": "bold yellow"}
 SANDBOX_STYLES = {"FULL": "green", "PARTIAL": "bold yellow", "NONE": "bold red"}
+LIST_LABELS = ("criteria", "create", "prioritise", "verify")
+"""Requests whose answer is a change of the list of tasks."""
 CODE_ARGUMENTS = {"python": ("code", "python"), "shell": ("command", "bash")}
 
 
@@ -105,10 +107,12 @@ def deliberation(data: Mapping[str, Any], plan: Plan, news: PlanNews) -> Rendera
 
 
 def _said(data: Mapping[str, Any]) -> list[tuple[str, RenderableType]]:
-    """Text beside the calls; without calls its beginning, since it comes again as the answer. Not the wire's JSON."""
+    """Text beside the calls; without calls its beginning, since it comes again as the answer. Not the wire's JSON, nor
+    that of a list, whose changes are told apart."""
     calls = listing(data.get("tool_calls"))
     text = clipped(data.get("text"), RESULT_LINES if calls else ANSWER_PREVIEW_LINES)
-    return [("says", text)] if text and not (calls and text.plain.startswith(("{", "```"))) else []
+    wire = (calls or data.get("label") in LIST_LABELS) and text.plain.startswith(("{", "```"))
+    return [("says", text)] if text and not wire else []
 
 
 def checklist(items: Sequence[PlanItem]) -> Text:

@@ -26,6 +26,7 @@ from agentrunner.render.outcome import (
 from agentrunner.render.progress import Progress
 from agentrunner.render.prompt import APPROVAL_HELP, ask_line
 from agentrunner.render.stdout import write_text
+from agentrunner.render.tasks import is_own
 from agentrunner.types import Event
 
 MAX_FACT_CHARS = 200
@@ -65,6 +66,10 @@ class PlainScreen:
     def __call__(self, event: Event) -> None:
         self._progress.absorb(event)
         data = event.data
+        for line in self._progress.task_news:
+            self._line(line)
+        if is_own(event):
+            return
         match event.type:
             case "session.created":
                 self._created(data)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from agentrunner.render.common import listing, mapping, safe
+from agentrunner.render.tasks import TaskList, branch_of
 from agentrunner.types import Event
 
 DONE_MARKS = ("[x]", "[X]", "done:", "Done:", "DONE:", "✓", "✔", "✅")
@@ -78,14 +79,21 @@ class Progress:
     seconds_before: float = 0.0
     """Working time of earlier attempts."""
     plan: Plan = field(default_factory=Plan)
-    plan_due: bool = False
-    """Whether the last step asked for a changed plan: by its criticism, by the guard, or by an answer not accepted."""
+    """Of the branch that answered last."""
+    plans: dict[str, Plan] = field(default_factory=dict[str, Plan])
+    """By branch."""
+    plan_due: set[str] = field(default_factory=set[str])
+    """Branches whose last step asked for another plan: by its criticism, by the guard, or by an answer not accepted."""
     calls: dict[str, Call] = field(default_factory=dict[str, Call])
     """Calls that have no result yet, by id."""
+    tasks: TaskList = field(default_factory=TaskList)
+    task_news: list[str] = field(default_factory=list[str])
+    """What the last event changed in the list of tasks."""
 
     def absorb(self, event: Event) -> None:
         """Take in one event. Types that change nothing here are ignored."""
         data = event.data
+        self.task_news = self.tasks.absorb(event)
         self.session_id = event.session_id
         if event.type == "session.created":
             self.facts = data
@@ -98,9 +106,11 @@ class Progress:
             self.calls[str(data.get("call_id"))] = Call(str(data.get("name")), mapping(data.get("arguments")))
         elif event.type == "tool.finished":
             self.calls.pop(str(data.get("call_id")), None)
-            self.plan_due |= data.get("name") == "finish" and data.get("outcome") != "ok"
+            if data.get("name") == "finish" and data.get("outcome") != "ok":
+                self.plan_due.add(branch_of(data))
         elif event.type == "guard.verdict":
-            self.plan_due |= data.get("action") == "replan"
+            if data.get("action") == "replan":
+                self.plan_due.add(branch_of(data))
         elif event.type == "budget.raised":
             # What is added; a limit that is none stays none.
             self.budget = {
@@ -119,7 +129,10 @@ class Progress:
 
     def take_plan(self, data: Mapping[str, Any]) -> PlanNews:
         """Take over the plan of a completion."""
-        thoughts = mapping(data.get("thoughts"))
-        reply = data.get("plan_changed") if self.plan_due else None
-        self.plan_due = bool(thoughts.get("revise"))
+        thoughts, branch = mapping(data.get("thoughts")), branch_of(data)
+        reply = data.get("plan_changed") if branch in self.plan_due else None
+        self.plan_due.discard(branch)
+        if thoughts.get("revise"):
+            self.plan_due.add(branch)
+        self.plan = self.plans.setdefault(branch, Plan())
         return PlanNews(self.plan.update([safe(item) for item in listing(thoughts.get("plan"))]), reply)

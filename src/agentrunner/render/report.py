@@ -12,6 +12,7 @@ from agentrunner.render.outcome import note_text, numbers_text, outcome_words, r
 from agentrunner.render.pictures import png_data_uri
 from agentrunner.render.progress import Progress
 from agentrunner.render.report_style import PAGE
+from agentrunner.render.tasks import TaskList, is_own
 from agentrunner.sanitise import clean
 from agentrunner.types import Event
 
@@ -31,6 +32,7 @@ def html_report(events: Sequence[Event], artifacts_root: Path | None = None) -> 
     if finished.get("answer"):
         parts.append(f"<h2>Answer</h2><div class=answer>{text(finished['answer'])}</div>")
     parts.append(_artifacts(finished, artifacts_root))
+    parts.append(_tasks(progress.tasks))
     parts.append(_cost_chart(events))
     parts.append("<h2>Steps</h2>")
     parts += _steps(events)
@@ -62,6 +64,31 @@ def _summary(progress: Progress, finished: Mapping[str, Any]) -> str:
         rows["go on"] = "\n".join(resume_commands(progress.session_id, finished))
     table = "".join(f"<tr><th>{name}</th><td>{text(value)}</td></tr>" for name, value in rows.items() if value)
     return f"<h1>{text(facts.get('goal'))}</h1>{outcome}<table>{table}</table>"
+
+
+def _tasks(listed: TaskList) -> str:
+    """The list of tasks, each with links to its steps."""
+    rows: list[str] = []
+    for task in sorted(listed.tasks.values(), key=lambda task: task.number):
+        works = [work for _, work in listed.work_of(task)]
+        steps = " ".join(f'<a href="#step-{number}">{number}</a>' for work in works for number in work.steps)
+        tone = {"done": "good", "set_aside": "bad"}.get(task.status, "waiting")
+        said = f"{text(task.title)}<br><small>{text(task.outcome)}</small>"
+        cells = [
+            f"<span class={tone}>{text(task.word)}</span>",
+            str(task.priority or ""),
+            text(" ".join(task.depends_on)),
+        ]
+        cells += [said, steps, money(sum(work.cost_usd for work in works))]
+        rows.append(f"<tr><th>{text(task.id)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    if not rows:
+        return ""
+    head = "".join(f"<th>{name}</th>" for name in ("", "status", "priority", "needs", "task", "steps", "cost"))
+    criteria = "".join(
+        f"<li class={'good' if one.met else 'waiting'}>{text(one.text)} ({'met' if one.met else 'open'})</li>"
+        for one in listed.criteria
+    )
+    return f"<h2>Tasks</h2><ol>{criteria}</ol><table class=tasks><tr>{head}</tr>{''.join(rows)}</table>"
 
 
 def _artifacts(data: Mapping[str, Any], root: Path | None) -> str:
@@ -106,6 +133,8 @@ def _steps(events: Sequence[Event]) -> list[str]:
     arguments: dict[str, Mapping[str, Any]] = {}
     for event in events:
         data = event.data
+        if is_own(event):
+            continue
         if event.type == "completion.received":
             sections += _section(inside)
             inside = [_answer(data)]

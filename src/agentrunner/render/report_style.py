@@ -25,6 +25,7 @@ small, .note { color: var(--dim); font-weight: normal; }
 table { border-collapse: collapse; }
 th { text-align: left; font-weight: normal; color: var(--dim); padding: .1rem 1.2rem .1rem 0; vertical-align: top; }
 td, .answer { white-space: pre-wrap; }
+.tasks td { vertical-align: top; padding: .1rem 1.2rem .4rem 0; }
 .answer { background: var(--box); border-radius: 6px; padding: .8rem 1rem; }
 section { border-top: 1px solid var(--line); padding: 1rem 0; }
 summary { cursor: pointer; padding: .15rem 0; }

@@ -14,15 +14,19 @@ from rich.text import Text
 
 from agentrunner.render import blocks
 from agentrunner.render.common import money, one_line, safe, stopwatch, tokens_text
-from agentrunner.render.layout import Trimmed, indented
+from agentrunner.render.layout import Heading, Trimmed, indented
 from agentrunner.render.outcome import note_text
 from agentrunner.render.progress import Call, Progress
 from agentrunner.render.prompt import APPROVAL_HELP, ask_line
 from agentrunner.render.status import StatusLine
+from agentrunner.render.tasks import is_own
 from agentrunner.types import Event
 
 STREAM_TAIL_CHARS = 2000
 """What is kept of a streaming answer for the preview: more than a line of any window."""
+
+MIN_TASK_LINES = 5
+"""Of the task list at the bottom of a low window: the heading, what runs, and one step of it."""
 
 
 class TerminalScreen:
@@ -51,6 +55,7 @@ class TerminalScreen:
         self._headed_calls: set[str] = set()
         self._asked_call = ""
         self._answered_here = False
+        self._drawn_tasks: tuple[tuple[int, ...], list[Text]] = (), []
 
     def start(self) -> None:
         """Show the status line, when there is a terminal for it."""
@@ -71,11 +76,16 @@ class TerminalScreen:
         steps, spent = self._progress.step, money(self._progress.spent_usd)
         self._print(blocks.header(self._progress))
         self._print(Text(f"  goes on after step {steps}, {spent} spent so far", style="dim"))
+        self._print_tasks()
 
     def __call__(self, event: Event) -> None:
         data = event.data
         call = self._progress.calls.get(str(data.get("call_id")))
         self._progress.absorb(event)
+        for line in self._progress.task_news:
+            self._note(line)
+        if is_own(event):
+            return
         match event.type:
             case "session.created":
                 self._print(blocks.header(self._progress))
@@ -137,6 +147,7 @@ class TerminalScreen:
         """The end of an attempt: how it came out, then the answer on `stdout`, then files, numbers and the way on.
         Also right for a recorded `session.finished`. May raise OSError when `stdout` is gone."""
         self.stop()
+        self._print_tasks()
         self._print(blocks.final_heading(finished.data))
         if finished.data.get("answer"):
             self._print(Text(""))
@@ -146,6 +157,12 @@ class TerminalScreen:
             print_answer(finished, stdout, styled=stdout.isatty())
             self._print(Text(""))
         self._print(blocks.final_footer(finished.session_id, finished.data, self._progress))
+
+    def _print_tasks(self) -> None:
+        if tasks := self._progress.tasks.in_order():
+            from agentrunner.render.task_table import task_table
+
+            self._print(Text(""), Heading(Text("tasks", style="bold")), task_table(tasks, self._console.width))
 
     def _prompt(self) -> None:
         self._console.print(Text("  > ", style="bold yellow"), end="")
@@ -222,6 +239,19 @@ class TerminalScreen:
             if line.cell_len + len(text) + 4 <= self._console.width:
                 line.append(f" · {text}", style="dim")
         if not self._streamed.strip():
-            return [line]
+            return [*self._task_lines(), line]
         written = safe(self._streamed).strip().split("\n")[-1]
-        return [Text("  ").append(written[-(max(1, self._console.width - 4)) :], style="dim italic"), line]
+        tail = Text("  ").append(written[-(max(1, self._console.width - 4)) :], style="dim italic")
+        return [*self._task_lines(), tail, line]
+
+    def _task_lines(self) -> list[Text]:
+        """The list of tasks as it stands, in the lower half of the window."""
+        listed = self._progress.tasks
+        if not listed.tasks:
+            return []
+        state = (listed.changes, *self._console.size)
+        if self._drawn_tasks[0] != state:
+            from agentrunner.render.task_table import live_lines
+
+            self._drawn_tasks = state, live_lines(self._console, listed, max(MIN_TASK_LINES, state[2] // 2))
+        return [Text(""), *self._drawn_tasks[1]]
