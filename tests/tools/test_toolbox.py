@@ -26,7 +26,7 @@ def test_it_is_a_toolbox_with_the_tools_in_their_order(tmp_path: Path) -> None:
     toolbox: Toolbox = bench(tmp_path, web="fixtures").toolbox
     assert [spec.name for spec in toolbox.specs()] == [
         "read_file", "write_file", "append_file", "edit_file", "list_files", "search_files", "move_file",
-        "delete_file", "web_search", "web_fetch", "ask_user", "finish",
+        "delete_file", "web_search", "web_fetch", "file_search", "ask_user", "finish",
     ]  # fmt: skip
     effects = {spec.name: spec.effect for spec in toolbox.specs()}
     assert effects["read_file"] == effects["web_fetch"] == "pure"

@@ -94,12 +94,15 @@ async def _call(name: str, arguments: dict[str, Any], workspace: Path, outputs: 
 def _toolbox(outputs: Path, workspace: Path | None) -> "tuple[LocalToolbox, Sandbox | None]":
     """The toolbox of a session in this workspace; without one, for looking at it only."""
     from agentrunner.config import load
+    from agentrunner.runner.knowledge import check_knowledge
     from agentrunner.runner.sandboxes import open_sandbox_for
     from agentrunner.runner.tools import open_tools
     from agentrunner.strategies.prompts import load_prompts
 
     settings = load({}, cwd=Path.cwd(), environ=os.environ).settings
     place = workspace or outputs
+    known = check_knowledge(settings.knowledge, place, settings.home) if workspace is not None else ()
+    settings = settings.model_copy(update={"knowledge": known})
     sandbox, notes = open_sandbox_for(settings, place)
     if workspace is not None:
         for note in notes:

@@ -85,6 +85,14 @@ class Settings(BaseSettings):
     file: Words = option(
         "Task", (), "Copy this file into the workspace first; - is standard input. May be repeated.", "PATH", "outside"
     )
+    knowledge: Words = option(
+        "Task",
+        (),
+        "Folder whose files may be searched and read besides the workspace; never written. May be repeated.",
+        "DIR",
+        "outside",
+        commands=_BOTH,
+    )
     strategy: Literal["autogpt", "babyagi"] = option("Task", "autogpt", "How the goal is pursued.")
     first_task: Text | None = option(
         "Task", None, "With --strategy babyagi: what its list of tasks begins with.", "TEXT"

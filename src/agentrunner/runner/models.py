@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agentrunner.errors import UsageError
+from agentrunner.runner.rehearsal import packaged_script
 from agentrunner.types import Budget, Event, Model, Session
 
 if TYPE_CHECKING:
     from agentrunner.config import Settings
     from agentrunner.guard.ledger import Rates
 
-PACKAGED_SCRIPT = Path(__file__).parent.parent / "scripts" / "analyse.yaml"
 OPENAI_URL = "https://api.openai.com/v1"
 _NEEDED = ("httpx2", "tenacity", "anyio", "anyio._backends._asyncio")
 DEFAULT_WINDOW = 128_000
@@ -66,7 +66,7 @@ def check_script(settings: "Settings") -> None:
     if scripted(settings):
         from agentrunner.llm.script_format import load_script
 
-        load_script(settings.script or PACKAGED_SCRIPT)
+        load_script(settings.script or packaged_script(settings.strategy))
 
 
 def rates_of(settings: "Settings") -> tuple["Rates | None", str]:
@@ -111,7 +111,7 @@ def open_model(settings: "Settings", session: Session, past: Sequence[Event], *,
         from agentrunner.llm.script_format import load_script
         from agentrunner.llm.scripted import ScriptedModel
 
-        path = Path(settings.script) if settings.script else PACKAGED_SCRIPT
+        path = Path(settings.script) if settings.script else packaged_script(session.strategy)
         model = ScriptedModel(
             load_script(path), goal=session.goal, file=session.files[0] if session.files else "", source=str(path)
         )
@@ -148,8 +148,3 @@ def _learned(past: Sequence[Event]) -> dict[str, str]:
         if event.type == "completion.received":
             return dict(event.data["_learned"])
     return {}
-
-
-def rehearses(settings: "Settings") -> bool:
-    """Whether the packaged script answers."""
-    return settings.dry_run and settings.script is None

@@ -93,6 +93,7 @@ def tools_now(session: Session, settings: "Settings") -> tuple[ToolSpec, ...]:
         code = any(spec.name in ("python", "shell") for spec in session.tools)
         # Nothing is started in it, so it needs no walls.
         sandbox = open_sandbox(folder, level="none", confirmed_none=True) if code else None
+        settings = settings.model_copy(update={"knowledge": ()})  # the folders may be gone
         try:
             toolbox = open_tools(settings, folder, folder / "outputs", sandbox, session.prompts, session.output_schema)
             return toolbox.specs()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agentrunner.errors import SandboxError, UsageError
 from agentrunner.runner.intake import why_exposed
-from agentrunner.runner.models import rehearses
+from agentrunner.runner.rehearsal import runs_code
 from agentrunner.types import JSON, Event
 
 if TYPE_CHECKING:
@@ -72,6 +72,6 @@ def other_sandbox(
 
 def check_sandbox_use(settings: "Settings", sandbox: "Sandbox | None", notes: Sequence[str]) -> None:
     """What cannot do without a sandbox is said before it begins."""
-    user = "--verify" if settings.verify else "--dry-run without a script" if rehearses(settings) else ""
+    user = "--verify" if settings.verify else "--dry-run without a script" if runs_code(settings) else ""
     if user and sandbox is None:
         raise UsageError(f"{user} runs code in the sandbox, and there is none here: {'; '.join(notes)}")

@@ -1,7 +1,6 @@
 """Starting and resuming sessions: everything is checked first, then made, then handed to the engine."""
 
 import contextlib
-import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +15,7 @@ from agentrunner.journal import SessionLock, SqlJournal, new_session_id, open_jo
 from agentrunner.runner.changes import accept_tools, say_other_prompts
 from agentrunner.runner.guarding import Watcher, limits_of
 from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files
+from agentrunner.runner.knowledge import check_knowledge, notes_of
 from agentrunner.runner.memory import INNER, Memory
 from agentrunner.runner.models import (
     budget_of,
@@ -24,12 +24,12 @@ from agentrunner.runner.models import (
     context_tokens,
     open_model,
     rates_of,
-    rehearses,
     scripted,
     warm_up,
 )
+from agentrunner.runner.rehearsal import check_rehearsal, something_to_search
 from agentrunner.runner.sandboxes import check_sandbox_use, level_of, open_sandbox_for, other_sandbox, warn_of_none
-from agentrunner.runner.tools import open_tools, table_in
+from agentrunner.runner.tools import open_tools
 from agentrunner.strategies import STRATEGIES, WITH_TASKS
 from agentrunner.strategies.prompts import fill_in, load_prompts
 from agentrunner.strategies.wrap_up import facts_of, summary_without_model, wrap_up
@@ -88,9 +88,11 @@ async def start(goal: str, settings: "Settings", outlet: Outlet, control: Contro
     schema = _output_schema(settings)
     prompts = load_prompts(settings.prompts)
     files = read_files(settings.file)
-    _check_rehearsal(settings, [name for name, _ in files])
+    check_rehearsal(settings, [name for name, _ in files])
     check_script(settings)
     workspace = check_workspace(settings.workspace, settings.home)
+    folders = check_knowledge(settings.knowledge, workspace, settings.home) or something_to_search(settings, workspace)
+    settings = settings.model_copy(update={"knowledge": folders})
     with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
         session_id = new_session_id()
         with SessionLock(settings.home, session_id):
@@ -107,7 +109,7 @@ async def start(goal: str, settings: "Settings", outlet: Outlet, control: Contro
                 prompts=prompts,
                 files=copy_files(files, workspace),
                 first_task=settings.first_task or "",
-                notes=tuple(notes),
+                notes=(*notes, *notes_of(folders, workspace)),
                 verify=settings.verify or "",
                 output_schema=schema,
                 context_tokens=context_tokens(settings),
@@ -150,6 +152,8 @@ async def resume(
             warm_up(settings)
             rates = _rates(settings, outlet)
             workspace = check_workspace(Path(created["workspace"]), settings.home)
+            folders = check_knowledge(settings.knowledge, workspace, settings.home)
+            settings = settings.model_copy(update={"knowledge": folders})
             sandbox, notes = open_sandbox_for(settings, workspace)
             session = session_of(past)
             outlet.recall(past)
@@ -348,20 +352,6 @@ def _output_schema(settings: "Settings") -> JSON | None:
         why = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
         raise UsageError(f"--output-schema {str(path)!r} is not usable: {why}", "give a JSON schema file") from None
     return schema
-
-
-def _check_rehearsal(settings: "Settings", files: Sequence[str]) -> None:
-    """What the packaged script cannot do is said now rather than in the middle of the run."""
-    if not rehearses(settings):
-        return
-    if settings.output_schema is not None:
-        raise UsageError("--dry-run knows nothing of --output-schema", "give --script an answer of that schema")
-    if importlib.util.find_spec("pandas") is not None:
-        return
-    table = next(iter(files), "") or table_in(settings.workspace)
-    if table:
-        hint = "pip install 'agentrunner[data]'"
-        raise UsageError(f"--dry-run would analyse the table {table!r}, and pandas is not installed", hint)
 
 
 def _model_listeners(model: object) -> list[Listener]:

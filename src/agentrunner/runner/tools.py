@@ -42,6 +42,8 @@ def open_tools(
         output_schema=output_schema,
         descriptions={name.removeprefix("tools/"): text for name, text in prompts.items() if name.startswith("tools/")},
         python_timeout_s=settings.python_timeout,
+        knowledge=[Path(folder) for folder in settings.knowledge],
+        cache=settings.home / "cache",
         remark=remark,
         inner=inner,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from agentrunner.sandbox.box import Sandbox
+from agentrunner.tools.file_search import file_search_tool
 from agentrunner.tools.files import file_tools
 from agentrunner.tools.human import ask_user, finish_tool
 from agentrunner.tools.net import Client
@@ -24,7 +25,7 @@ __all__ = ["Context", "LocalToolbox", "Output", "Policy", "Tool", "ToolError", "
 
 ORDER = (
     "read_file", "write_file", "append_file", "edit_file", "list_files", "search_files", "move_file", "delete_file",
-    "python", "shell", "web_search", "web_fetch", "ask_user", "finish",
+    "python", "shell", "web_search", "web_fetch", "file_search", "ask_user", "finish",
 )  # fmt: skip
 """The order in which a model sees them: fixed, so that the beginning of a prompt stays the same from run to run."""
 
@@ -47,6 +48,8 @@ def build_toolbox(
     extra: Sequence[Tool] = (),
     inner: Sequence[Tool] = (),
     python_timeout_s: float = 60.0,
+    knowledge: Sequence[Path] = (),
+    cache: Path | None = None,
     remark: Callable[[str], None] = _nobody,
 ) -> LocalToolbox:
     """The tools of one session. Without a sandbox there is no `python` and no `shell`; what is switched off does not
@@ -54,11 +57,17 @@ def build_toolbox(
 
     `outputs` is a folder outside the workspace for whole results. `descriptions` are the texts of `prompts/tools/` by
     tool name. `extra` tools of the user's own come after the built-in ones, in their order; of `inner` ones no model is
-    told. `remark` is told what the
-    user should know of what programs did."""
-    places = Workspace(workspace, outputs, remark if sandbox is not None else None)
+    told. `knowledge` are folders that file tools may read besides, `cache` is where the index of `file_search` is kept.
+    `remark` is told what the user should know of what programs did."""
+    places = Workspace(workspace, outputs, remark if sandbox is not None else None, knowledge)
     cells = None
-    tools = [*file_tools(places), search_tool(places), ask_user, finish_tool(places, output_schema)]
+    tools = [
+        *file_tools(places),
+        search_tool(places),
+        file_search_tool(places, cache),
+        ask_user,
+        finish_tool(places, output_schema),
+    ]
     if sandbox is not None:
         cells = Cells(sandbox) if "python" not in disabled else None
         tools += [shell_tool(sandbox, places, python_timeout_s)]

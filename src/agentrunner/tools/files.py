@@ -64,7 +64,7 @@ def file_tools(workspace: Workspace) -> list[Tool]:
     def list_files(path: str = ".") -> str:
         """List the files below a folder."""
         place, rel = workspace.readable(path)
-        return _listing(place, rel, path)
+        return _listing(workspace, place, rel, path)
 
     @tool
     def move_file(source: str, destination: str) -> str:
@@ -188,13 +188,13 @@ def _missed(text: str, path: str, old: str) -> str:
 # --- list --------------------------------------------------------------------------------------------------------
 
 
-def _listing(root: Root, rel: str, path: str) -> str:
+def _listing(workspace: Workspace, root: Root, rel: str, path: str) -> str:
     lines: list[str] = []
     waiting = [rel]
     while waiting and len(lines) <= LIST_ENTRIES:
         folder = waiting.pop(0)
         for entry in root.entries(folder, max_depth=1):
-            lines.append(_line(entry))
+            lines.append(_line(entry, workspace.shown(root, entry.path)))
             if entry.kind == "dir" and entry.path.rpartition("/")[2] not in SKIPPED:
                 waiting.append(entry.path)
     if not lines:
@@ -205,10 +205,10 @@ def _listing(root: Root, rel: str, path: str) -> str:
     return "\n".join([f"entries in {path}: {len(lines)}", *lines])
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: Entry, path: str) -> str:
     name = entry.path.rpartition("/")[2]
     # A line break or a hidden character in a name would forge another entry; as JSON text it is seen.
-    shown = entry.path if entry.path.isprintable() else json.dumps(entry.path)
+    shown = path if path.isprintable() else json.dumps(path)
     if entry.kind == "dir":
         return f"{shown}/" + (" (not listed)" if name in SKIPPED else "")
     return f"{shown}  {entry.bytes:,} bytes" + ("" if entry.kind == "file" else f" ({entry.kind})")

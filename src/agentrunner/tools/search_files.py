@@ -37,14 +37,13 @@ def search_tool(workspace: Workspace) -> Tool:
                 f"`pattern` must have 1 to {MAX_PATTERN} characters. Call search_files again with a shorter one."
             )
         root, rel = workspace.readable(path)
-        prefix = "" if root is workspace.root else "@output/"
         found = _search(pattern, root, list(_files(root, rel)), min(DEADLINE_S, context.timeout_s))
-        hits: list[list[object]] = found["hits"]  # [path, line number, line]
+        hits: list[tuple[str, int, str]] = found["hits"]  # path, line number, line
         skipped = f" (files not searched, too large or too many: {found['left']})" if found["left"] else ""
         if not hits:
             return f"no line matches in {path} (files searched: {found['files']}){skipped}"
         more = f"; only the first {MAX_HITS} are shown" if found["more"] else ""
-        lines = [f"{prefix}{name}:{number}: {line}" for name, number, line in hits]
+        lines = [f"{workspace.shown(root, name)}:{number}: {line}" for name, number, line in hits]
         return "\n".join([f"matching lines in {path}: {len(hits)}{more}{skipped}", *lines])
 
     return search_files

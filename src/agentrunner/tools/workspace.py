@@ -1,11 +1,12 @@
-"""The folders that file tools reach: the workspace, and read-only the whole results under `@output/`. Paths are
-confined by the sandbox's `Root`, never by looking at their text."""
+"""The folders that file tools reach: the workspace, and read-only the whole results under `@output/` and the folders of
+knowledge. Paths are confined by the sandbox's `Root`, never by looking at their text."""
 
 from __future__ import annotations
 
 import codecs
 import hashlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,15 +18,24 @@ from agentrunner.types import Artifact
 
 CHUNK_BYTES = 1 << 20
 MAX_ARTIFACT_BYTES = 1 << 30  # hashed in about two seconds; a sparse file may claim to hold a thousand times as much
+_FAR = "../../../"
 MAX_ARTIFACTS = 50  # of one call: more is a data set, and list_files shows it
 
 
 class Workspace:
     """`root` may be changed; `outputs` is a folder of saved results, made when the first one is saved. With `remark`
-    programs run in it, and it is told of what they left there for other programs to execute."""
+    programs run in it, and it is told of what they left there for other programs to execute. `knowledge` are folders
+    that are only read; `shelves` has them by the name that a model uses."""
 
-    def __init__(self, workspace: Path, outputs: Path, remark: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        outputs: Path,
+        remark: Callable[[str], None] | None = None,
+        knowledge: Sequence[Path] = (),
+    ) -> None:
         self.root = Root(workspace)
+        self.shelves = {shelf_name(folder, self.root.path): Root(folder) for folder in knowledge}
         self._remark = remark
         self._quarantine = Quarantine(workspace) if remark is not None else None
         self._outputs = outputs
@@ -34,7 +44,7 @@ class Workspace:
     def readable(self, path: str) -> tuple[Root, str]:
         """The root and the path in it."""
         if not _is_output(path):
-            return self.root, path
+            return self._shelved(path) or (self.root, path)
         if self._output_root is None and self._outputs.is_dir():
             self._output_root = Root(self._outputs)
         if self._output_root is None:
@@ -44,7 +54,23 @@ class Workspace:
     def writable(self, path: str) -> str:
         if _is_output(path):
             raise ToolError("@output/ holds saved results and can only be read. Give a path in the workspace.")
+        if self._shelved(path):
+            raise ToolError(f"{path!r} lies in a folder that can only be read. Give a path in the workspace.")
         return path
+
+    def shown(self, root: Root, path: str) -> str:
+        """A path in one of the roots, as a model has to write it."""
+        if root is self.root:
+            return path
+        name = next((name for name, shelf in self.shelves.items() if shelf is root), PREFIX.rstrip("/"))
+        return f"{name}/{path}"
+
+    def _shelved(self, path: str) -> tuple[Root, str] | None:
+        for name, root in self.shelves.items():
+            for beginning in (name, str(root.path)):
+                if path.rstrip("/") == beginning or path.startswith(f"{beginning}/"):
+                    return root, path[len(beginning) :].strip("/") or "."
+        return None
 
     def artifact(self, path: str) -> Artifact:
         """Size and hash of a file of the workspace."""
@@ -91,6 +117,13 @@ class Workspace:
 
 def _too_large(path: str) -> PathError:
     return PathError(f"{path!r} is larger than {MAX_ARTIFACT_BYTES >> 30} GiB; hand over a smaller file")
+
+
+def shelf_name(folder: Path, workspace: Path) -> str:
+    """How a folder outside of the workspace is written: as seen from it, which no path inside looks like, or whole when
+    that is far away."""
+    seen = os.path.relpath(folder.resolve(), workspace)
+    return str(folder.resolve()) if seen.startswith(_FAR) or not seen.startswith("..") else seen
 
 
 def _is_output(path: str) -> bool:
