@@ -29,7 +29,7 @@ attacks:  ## every attack on the sandbox, behind every wall of this machine
 	$(BIN)/pytest -m "slow or not slow" -r s tests/attacks tests/sandbox
 
 kill:  ## every kill: the whole matrix, a thousand at random moments, a torn log at every byte
-	$(BIN)/pytest -m "slow or not slow" -p no:randomly tests/kill
+	$(BIN)/pytest -m "slow or not slow" -p no:randomly tests/kill tests/cli/test_research.py
 
 fuzz:  ## properties over many more random cases: the budget against a hostile endpoint
 	$(BIN)/pytest -m slow -p no:randomly tests/guard/test_wall.py

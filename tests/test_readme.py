@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,7 @@ def test_every_command_is_there_to_be_run() -> None:
 
 @pytest.mark.timeout(240)
 def test_the_commands_of_the_readme_work(agent: Agent, sandboxed: None) -> None:
-    (agent.folder / "examples").mkdir()
-    for example in (ROOT / "examples").iterdir():
-        (agent.folder / "examples" / example.name).write_bytes(example.read_bytes())
+    shutil.copytree(ROOT / "examples", agent.folder / "examples")
     with Endpoint(answer) as endpoint:
         env = {"OPENAI_API_KEY": "key", "OPENAI_BASE_URL": endpoint.base_url}
         for command in COMMANDS:

@@ -16,6 +16,7 @@ _PACKAGE = Path(__file__).parent.parent
 SCRIPTS = {"autogpt": "analyse.yaml", "babyagi": "research.yaml"}
 REPORT = "report.md"
 """What the research writes: when nothing but this lies in the workspace, there is nothing to search."""
+FIRST_TASK = "Look through the files for what bears on the goal"
 
 
 def rehearses(settings: "Settings") -> bool:
@@ -50,6 +51,12 @@ def check_rehearsal(settings: "Settings", files: Sequence[str]) -> None:
     if table:
         hint = "pip install 'agentrunner[data]'"
         raise UsageError(f"--dry-run would analyse the table {table!r}, and pandas is not installed", hint)
+
+
+def first_task(settings: "Settings") -> str:
+    """What a list of tasks begins with: what the user said, else what the packaged research was written for."""
+    begins = FIRST_TASK if rehearses(settings) and settings.strategy == "babyagi" else ""
+    return settings.first_task or begins
 
 
 def something_to_search(settings: "Settings", workspace: Path) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from agentrunner.runner.models import (
     scripted,
     warm_up,
 )
-from agentrunner.runner.rehearsal import check_rehearsal, something_to_search
+from agentrunner.runner.rehearsal import check_rehearsal, first_task, something_to_search
 from agentrunner.runner.sandboxes import check_sandbox_use, level_of, open_sandbox_for, other_sandbox, warn_of_none
 from agentrunner.runner.tools import open_tools
 from agentrunner.strategies import STRATEGIES, WITH_TASKS
@@ -108,7 +108,7 @@ async def start(goal: str, settings: "Settings", outlet: Outlet, control: Contro
                 budget=budget_of(settings, rates),
                 prompts=prompts,
                 files=copy_files(files, workspace),
-                first_task=settings.first_task or "",
+                first_task=first_task(settings),
                 notes=(*notes, *notes_of(folders, workspace)),
                 verify=settings.verify or "",
                 output_schema=schema,
