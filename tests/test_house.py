@@ -22,7 +22,8 @@ ALLOWED = {
     "tools": EVERYONE | {"sandbox", "retrieval"},
     "engine": EVERYONE | {"guard"},
     "runner": EVERYONE | LEAVES | {"tools", "engine"},
-    "cli": EVERYONE | LEAVES | {"tools", "engine", "runner", ""},
+    "server": EVERYONE | LEAVES | {"tools", "engine", "runner"},
+    "cli": EVERYONE | LEAVES | {"tools", "engine", "runner", "server", ""},
     "__init__": EVERYONE | {"tools"},
     "__main__": {"cli"},
 }

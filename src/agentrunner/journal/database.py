@@ -46,6 +46,7 @@ class Database(Protocol):
     """Raised when a row with this primary key is there."""
     large_outside: bool
     """Whether large payloads are better kept in files than in rows."""
+    words: Words
 
     def read(self, work: Callable[[Execute], T]) -> T:
         """What `work` returns. It may be called more than once."""

@@ -46,6 +46,7 @@ class PostgresDatabase:
     """One connection to the database that `url` names."""
 
     large_outside = False
+    words = WORDS
 
     def __init__(self, url: str) -> None:
         """Raises `UsageError` when there is no way to it, `JournalError` when it is no journal's."""

@@ -33,6 +33,7 @@ class SqliteDatabase:
 
     taken: type[Exception] = sqlite3.IntegrityError
     large_outside = True
+    words = WORDS
 
     def __init__(self, home: Path) -> None:
         """Raises `UsageError` when `home` cannot be used, `JournalError` when the file cannot."""

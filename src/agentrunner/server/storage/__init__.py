@@ -1,0 +1,1 @@
+"""Where the server's objects and files are kept: rows beside the journal, contents in files. It knows no route."""
