@@ -11,16 +11,30 @@ import platformdirs
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agentrunner.config.values import Amount, Count, Place, Positive, Price, Seconds, Share, Text, Threshold, Url, Words
+from agentrunner.config.values import (
+    Amount,
+    Count,
+    Place,
+    Port,
+    Positive,
+    Price,
+    Seconds,
+    Share,
+    Text,
+    Threshold,
+    Url,
+    Words,
+)
 
 Guard = Literal["free", "always", "raising", "loosening", "clearing", "outside", "never"]
 """What a project's file may not do to a setting until its directory is trusted: nothing is forbidden; set it at all;
 set it higher; set it to a
 weaker word; set it to false; name a path outside of the directory. "never": not even then."""
 
-Panel = Literal["Task", "Model", "Limits", "Permissions", "Output", "Places"]
+Panel = Literal["Task", "Model", "Limits", "Permissions", "Output", "Places", "Server"]
 
 _BOTH = ("run", "resume")
+_ALL = (*_BOTH, "serve")
 
 
 class Meta(NamedTuple):
@@ -107,14 +121,16 @@ class Settings(BaseSettings):
         "Task", None, "The answer must be JSON of the schema in this file.", "FILE", "outside"
     )
     prompts: Place | None = option("Task", None, "Folder of prompts that replace ours by name.", "DIR", "always")
-    model: Text = option("Model", "gpt-5-mini", "Name of the model, as the endpoint knows it.", "NAME")
+    model: Text = option(
+        "Model", "gpt-5-mini", "Name of the model, as the endpoint knows it.", "NAME", commands=("run", "serve")
+    )
     base_url: Url | None = option(
         "Model",
         None,
         "Address of an OpenAI-compatible endpoint; without one, that of OpenAI.",
         "URL",
         "always",
-        commands=_BOTH,
+        commands=_ALL,
         env=("OPENAI_BASE_URL",),
     )
     api_key: SecretStr | None = option(
@@ -144,7 +160,7 @@ class Settings(BaseSettings):
         "Model", 0.6, "Part of the context window at which the conversation is compacted.", "PART", commands=()
     )
     dry_run: bool = option(
-        "Model", False, "Use a scripted model: no network, no cost.", guard="clearing", commands=_BOTH
+        "Model", False, "Use a scripted model: no network, no cost.", guard="clearing", commands=_ALL
     )
     script: Place | None = option(
         "Model",
@@ -152,7 +168,7 @@ class Settings(BaseSettings):
         "Answers of the scripted model, YAML or JSONL; implies --dry-run.",
         "FILE",
         "always",
-        commands=_BOTH,
+        commands=_ALL,
     )
     record: Place | None = option(
         "Model", None, "Write the model's answers as a script into this file.", "FILE", "always", commands=_BOTH
@@ -189,14 +205,14 @@ class Settings(BaseSettings):
         "US dollars per million input and output tokens; wins over the price table.",
         "IN,OUT",
         "always",
-        commands=_BOTH,
+        commands=_ALL,
     )
     allow_unpriced: bool = option(
         "Limits",
         False,
         "Go on without a cost limit when the model's price is not known.",
         guard="always",
-        commands=_BOTH,
+        commands=_ALL,
     )
     approve: Literal["auto", "each", "deny"] = option(
         "Permissions", "auto", "Which actions are asked about first.", guard="always", commands=_BOTH
@@ -215,7 +231,7 @@ class Settings(BaseSettings):
         "Host that sandboxed code, and addresses made up by the model, may reach. May be repeated.",
         "HOST",
         "always",
-        commands=_BOTH,
+        commands=_ALL,
     )
     no_web: bool = option("Permissions", False, "Leave out web_search and web_fetch.", guard="clearing")
     sandbox: Literal["auto", "full", "partial", "none"] = option(
@@ -223,10 +239,10 @@ class Settings(BaseSettings):
         "auto",
         "Confinement that must be had; auto takes the best there is.",
         guard="always",
-        commands=_BOTH,
+        commands=_ALL,
     )
     sandbox_launcher: Literal["auto", "bwrap", "native"] = option(
-        "Permissions", "auto", "What sets the sandbox up.", guard="always", commands=_BOTH
+        "Permissions", "auto", "What sets the sandbox up.", guard="always", commands=_ALL
     )
     sandbox_limits: Words = option(
         "Permissions",
@@ -275,6 +291,31 @@ class Settings(BaseSettings):
     guard_invalid_at: Threshold = rule(7, "calls in a row that cannot be carried out")
     guard_chant: GuardMode = rule("stop", "answers in a row that say one passage over and over")
     guard_chant_at: Threshold = rule(3, "answers in a row that say one passage over and over")
+    host: Text = option(
+        "Server",
+        "127.0.0.1",
+        "Address to listen on; any but those of this machine itself wants API keys.",
+        "ADDRESS",
+        "always",
+        commands=("serve",),
+    )
+    port: Port = option("Server", 8000, "Port to listen on; 0 takes a free one.", "N", "always", commands=("serve",))
+    allow_host: Words = option(
+        "Server",
+        (),
+        "Another name under which the server may be called. May be repeated.",
+        "NAME",
+        "always",
+        commands=("serve",),
+    )
+    requests_per_minute: Count = option(
+        "Server",
+        6000,
+        "Requests that one API key may make in a minute; 0: no limit.",
+        "N",
+        "always",
+        commands=("serve",),
+    )
     home: Place = option(
         "Places",
         Path(platformdirs.user_data_dir("agentrunner")),

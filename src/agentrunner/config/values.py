@@ -97,6 +97,7 @@ def _url(text: str) -> str:
 
 Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 Positive = Annotated[int, BeforeValidator(_number), Field(ge=1)]
+Port = Annotated[int, BeforeValidator(_number), Field(ge=0, le=65535)]
 Threshold = Annotated[int, BeforeValidator(_number), Field(ge=2, le=1000)]
 Amount = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
 Seconds = Annotated[float, BeforeValidator(parse_duration)]

@@ -1,0 +1,80 @@
+"""`agent keys`: who may use the server."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from agentrunner.journal.database import Database
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+APPS = {"keys": app}
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What you call the key.")]
+
+
+@app.callback()
+def keys() -> None:
+    """Create, list and remove the API keys of the server. Each key is a tenant of its own: nobody sees what another
+    key made."""
+
+
+@contextlib.contextmanager
+def open_tables() -> "Generator[Database]":
+    """The server's tables, where the environment and the configuration say."""
+    from agentrunner.config import load
+    from agentrunner.journal import open_journal
+    from agentrunner.server.storage.schema import prepare
+
+    settings = load({}, cwd=Path.cwd(), environ=os.environ).settings
+    with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
+        prepare(journal.database)
+        yield journal.database
+
+
+@app.command()
+def create(name: Name) -> None:
+    """Make a key and print it. It is shown this once; from the first key on, every request needs one."""
+    from agentrunner.server.keys import create_key, list_keys
+
+    with open_tables() as database:
+        first = not database.read(list_keys)
+        _, secret = database.write(lambda execute: create_key(execute, name, int(time.time())))
+    print(secret)
+    if first:
+        print("from now on every request needs a key; what was made without one is not seen with it", file=sys.stderr)
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False) -> None:
+    """List the keys. None of them can be shown again."""
+    from agentrunner.server.keys import list_keys
+
+    with open_tables() as database:
+        found = database.read(list_keys)
+    for key in found:
+        if as_json:
+            import json
+
+            print(json.dumps(key._asdict()))
+        else:
+            made = time.strftime("%Y-%m-%d %H:%M", time.localtime(key.created_at))
+            print(f"{key.name}  ...{key.hint}  {made}  {key.id}")
+    if not found and not as_json:
+        print("no keys; make one with agent keys create NAME", file=sys.stderr)
+
+
+@app.command()
+def rm(name: Name) -> None:
+    """Remove a key: it opens nothing from now on, also where a server runs. What was made with it stays."""
+    from agentrunner.server.keys import remove_key
+
+    with open_tables() as database:
+        key = database.write(lambda execute: remove_key(execute, name))
+    print(f"removed {key.name}")

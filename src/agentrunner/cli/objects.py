@@ -1,0 +1,93 @@
+"""`agent assistants`, `threads`, `files`, `stores`: what the server keeps, listed, shown and removed."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agentrunner.sanitise import clean
+
+if TYPE_CHECKING:
+    from agentrunner.server.services import Services
+
+KINDS = {"assistants": "assistant", "threads": "thread", "files": "file", "stores": "store"}
+
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Their ids, or the beginnings of them.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The id, or its beginning.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+
+
+def _app(plural: str) -> typer.Typer:
+    kind = KINDS[plural]
+    app = typer.Typer(add_completion=False, invoke_without_command=True)
+
+    @app.callback(help=f"List, show and remove the server's {plural}.")
+    def root(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            _list(plural, kind, as_json=False)
+
+    @app.command("list", help=f"List the {plural} of all keys, newest first.")
+    def list_(as_json: AsJson = False) -> None:
+        _list(plural, kind, as_json=as_json)
+
+    @app.command(help="Show one of them as JSON, with what belongs to it.")
+    def show(id_: Id) -> None:
+        from agentrunner.server.browse import find, with_parts
+
+        with _opened() as services:
+            read = services.store.database.read
+            row = read(lambda execute: find(execute, kind, id_, services.now))
+            shown = read(lambda execute: with_parts(execute, kind, row))
+        print(clean(json.dumps(shown, indent=2, ensure_ascii=False)))
+
+    @app.command(help=f"Remove {plural} with all that belongs to them.")
+    def rm(ids: Ids) -> None:
+        from agentrunner.server.browse import find, remove
+
+        with _opened() as services:
+            read = services.store.database.read
+            rows = [read(lambda execute, id_=id_: find(execute, kind, id_, services.now)) for id_ in ids]
+            for row in rows:
+                asyncio.run(remove(services, kind, row))
+                print(f"removed {row.shown['id']}")
+
+    del root, list_, show, rm
+    return app
+
+
+def _list(plural: str, kind: str, *, as_json: bool) -> None:
+    from agentrunner.server.browse import kept
+    from agentrunner.server.keys import list_keys
+
+    with _opened() as services:
+        read = services.store.database.read
+        rows = read(lambda execute: kept(execute, kind, services.now))
+        names = {key.id: key.name for key in read(list_keys)}
+    for row in rows:
+        owner = names.get(row.owner, row.owner)
+        if as_json:
+            print(json.dumps({"owner": owner, **row.shown}))
+        else:
+            made = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.shown["created_at"]))
+            print(" ".join(clean(f"{row.shown['id']}  {made}  {owner}  {row.line}").splitlines()))
+    if not rows and not as_json:
+        print(f"no {plural} yet; programs make them through agent serve", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _opened() -> "Generator[Services]":
+    from agentrunner.config import load
+    from agentrunner.server.serve import opened
+
+    with opened(load({}, cwd=Path.cwd(), environ=os.environ).settings) as services:
+        yield services
+
+
+APPS = {plural: _app(plural) for plural in KINDS}

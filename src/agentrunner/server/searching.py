@@ -1,0 +1,85 @@
+"""Finding passages in vector stores: what both the search of a store and the file search of a run are made of."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from agentrunner.errors import UsageError
+from agentrunner.retrieval.passages import Hit
+from agentrunner.retrieval.search import search
+from agentrunner.server.faults import bad
+from agentrunner.server.services import Services
+from agentrunner.server.stores import touch
+from agentrunner.types import JSON
+
+
+class Found(NamedTuple):
+    """A passage. `place` says where in the file it stands."""
+
+    file_id: str
+    filename: str
+    score: float
+    text: str
+    place: str
+    attributes: JSON
+
+
+async def search_stores(
+    services: Services,
+    owner: str,
+    store_ids: Sequence[str],
+    queries: Sequence[str],
+    *,
+    limit: int,
+    filters: object = None,
+    score_threshold: float = 0.0,
+) -> list[Found]:
+    """At most `limit` passages, best first. Raises `ApiError` for a store that has expired or is not there, and for
+    filters that are none."""
+    now = services.now
+    for store_id in store_ids:
+        await services.store.write(owner, lambda t, id_=store_id: touch(t, id_, now))
+
+    def look() -> list[Hit]:
+        best: dict[tuple[str, int], Hit] = {}
+        for query in queries:
+            for hit in search(
+                services.indexer.index,
+                query,
+                stores=store_ids,
+                limit=limit,
+                filters=filters,
+                score_threshold=score_threshold,
+            ):
+                place = (hit.source, hit.chunk.start)
+                if place not in best or best[place].score < hit.score:
+                    best[place] = hit
+        return sorted(best.values(), key=lambda hit: -hit.score)[:limit]
+
+    try:
+        hits = await asyncio.to_thread(look)
+    except UsageError as error:
+        raise bad(f"Invalid 'filters': {error.message}; {error.hint}", "filters") from None
+    files = await services.store.read(owner, lambda t: {hit.source: t.get("file", hit.source) for hit in hits})
+    # A file that was deleted a moment ago may still be in the index.
+    return [
+        Found(hit.source, file["filename"], hit.score, hit.chunk.text, hit.chunk.place, dict(hit.attributes))
+        for hit in hits
+        if (file := files[hit.source]) is not None
+    ]
+
+
+async def stores_ready(services: Services, owner: str, store_ids: Sequence[str], timeout_s: float = 60.0) -> bool:
+    """Wait until none of these stores has files in progress. Whether it came to that in time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        busy = await services.store.read(
+            owner, lambda t: any(t.count("store_file", parent=id_).get("in_progress") for id_ in store_ids)
+        )
+        left = deadline - time.monotonic()
+        if not busy or left <= 0:
+            return not busy
+        await services.indexer.wait_for_change(min(left, 0.5))

@@ -1,0 +1,146 @@
+"""Starting the server: everything is checked, put together, bound, and then said."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from agentrunner.errors import UsageError
+from agentrunner.journal import open_journal
+from agentrunner.runner.models import check_key, check_script
+from agentrunner.server.keys import DEFAULT_OWNER, list_keys, owner_for
+
+if TYPE_CHECKING:
+    from agentrunner.config import Settings
+    from agentrunner.server.guarding import Policy
+    from agentrunner.server.services import Services
+
+GRACE_S = 5
+"""What is being answered has so long to come to its end after Ctrl-C."""
+
+
+def serve(settings: Settings, *, model_override: str | None = None) -> None:
+    """Serve until a signal comes. Raises `UsageError` when that cannot begin."""
+    _need_packages()
+    check_key(settings)
+    check_script(settings)
+    with contextlib.ExitStack() as stack:
+        services = stack.enter_context(opened(settings, model_override))
+        local = is_loopback(settings.host)
+        keys = services.store.database.read(list_keys)
+        if not local and not keys:
+            raise UsageError(
+                f"at {settings.host!r} others could reach this server, and there are no API keys",
+                "make one with 'agent keys create NAME', or leave --host out",
+            )
+        bound = stack.enter_context(contextlib.closing(_bind(settings.host, settings.port)))
+        _run(services, policy_of(services, local=local), bound, keyed=bool(keys))
+
+
+@contextlib.contextmanager
+def opened(settings: Settings, model_override: str | None = None) -> Generator[Services]:
+    """The parts of a server, until the block ends."""
+    from agentrunner.server.indexing import Indexer
+    from agentrunner.server.services import Services
+    from agentrunner.server.storage.blobs import Blobs
+    from agentrunner.server.storage.store import Store
+
+    with contextlib.ExitStack() as stack:
+        journal = stack.enter_context(contextlib.closing(open_journal(settings.home, settings.database_url)))
+        store = stack.enter_context(contextlib.closing(Store(journal.database)))
+        indexer = stack.enter_context(contextlib.closing(Indexer(settings.home)))
+        yield Services(settings.home, settings, journal, store, Blobs(settings.home), indexer, model_override)
+
+
+def policy_of(services: Services, *, local: bool) -> Policy:
+    from agentrunner.server.guarding import Policy, own_names
+
+    settings = services.settings
+
+    async def owner(secret: str | None) -> str | None:
+        found = await services.store.read_all(lambda execute: owner_for(execute, secret))
+        # Keys may be removed while the server runs, the last one too.
+        return found if local or found != DEFAULT_OWNER else None
+
+    hosts = {host.lower() for host in settings.allow_host}
+    if not local:
+        hosts |= own_names()
+    return Policy(owner, hosts, any_address=not local, requests_per_minute=settings.requests_per_minute)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine can reach what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host!r}: {error.strerror}", "give --host an address of this machine"
+        ) from None
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror}", "give --port another number, or 0"
+        ) from None
+    return bound
+
+
+def _run(services: Services, policy: Policy, bound: socket.socket, *, keyed: bool) -> None:
+    import uvicorn
+
+    from agentrunner.server.app import make_app
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if not self.should_exit:
+                print(_greeting(bound, keyed), flush=True)
+
+    config = uvicorn.Config(
+        make_app(services, policy),
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    asyncio.run(Server(config).serve([bound]))
+
+
+def _greeting(bound: socket.socket, keyed: bool) -> str:
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - what was chosen with --host, where everything was checked
+        host = socket.gethostname()
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    key = "THE KEY THAT 'agent keys create' PRINTED" if keyed else "not-needed"
+    return (
+        f"serving the Assistants API at {address}; Ctrl-C stops it. Two lines change in a program:\n\n"
+        f'    base_url="{address}/v1",\n    api_key="{key}",\n'
+    )
+
+
+def _need_packages() -> None:
+    try:
+        import python_multipart  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import starlette  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import uvicorn  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError as error:
+        raise UsageError(
+            f"the server needs {error.name}, which is not installed", "pip install 'agentrunner[server]'"
+        ) from None

@@ -1,0 +1,50 @@
+"""What every handler needs, in one object. It does nothing itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from agentrunner.journal import SqlJournal
+from agentrunner.server.storage.blobs import Blobs
+from agentrunner.server.storage.store import Store
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from agentrunner.config import Settings
+    from agentrunner.server.indexing import Indexer
+
+
+@dataclass
+class Services:
+    """The parts of one server. `background` is what runs beside the requests from start to end."""
+
+    home: Path
+    settings: Settings
+    journal: SqlJournal
+    store: Store
+    blobs: Blobs
+    indexer: Indexer
+    model_override: str | None = None
+    """Sent in place of every assistant's own model."""
+    clock: Callable[[], float] = time.time
+    background: list[Callable[[], Coroutine[Any, Any, None]]] = field(
+        default_factory=list[Callable[[], Coroutine[Any, Any, None]]]
+    )
+
+    @property
+    def now(self) -> int:
+        return int(self.clock())
+
+
+def services_of(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+def owner_of(request: Request) -> str:
+    """Whose objects this request may see."""
+    return cast("Mapping[str, str]", request.scope["state"])["owner"]
