@@ -73,8 +73,11 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="One JSON object 
 @app.command()
 def rm(name: Name) -> None:
     """Remove a key: it opens nothing from now on, also where a server runs. What was made with it stays."""
-    from agentrunner.server.keys import remove_key
+    from agentrunner.server.keys import list_keys, remove_key
 
     with open_tables() as database:
         key = database.write(lambda execute: remove_key(execute, name))
+        left = database.read(list_keys)
     print(f"removed {key.name}")
+    if not left:
+        print("that was the last one: programs of this machine need no key now, others find no server", file=sys.stderr)

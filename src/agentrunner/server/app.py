@@ -100,13 +100,10 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _drain(request: Request) -> None:
     """Let a client send what it has begun to send: it only reads an answer when it is done."""
     seen = 0
-    with contextlib.suppress(Exception):  # it may hang up, or have sent all of it
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_DRAIN_S):
-            while seen < _DRAIN_BYTES:
-                message = await request.receive()
-                seen += len(message.get("body", b""))
-                if message["type"] != "http.request" or not message.get("more_body"):
-                    return
+            while seen < _DRAIN_BYTES and not request.scope["state"]["body_over"]:
+                seen += len((await request.receive()).get("body", b""))
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

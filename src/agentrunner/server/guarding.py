@@ -89,7 +89,8 @@ def own_names() -> set[str]:
 
 
 class Guarding:
-    """Lets requests in that `policy` allows, and says whose they are in `scope["state"]["owner"]`."""
+    """Lets requests in that `policy` allows, and says in `scope["state"]` whose they are (`owner`), and
+    whether all of the body has come (`body_over`)."""
 
     def __init__(self, app: ASGIApp, policy: Policy) -> None:
         self.app = app
@@ -113,7 +114,15 @@ class Guarding:
             return
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         state["owner"] = owner
-        await self.app(scope, receive, named)
+        state["body_over"] = False
+
+        async def noted() -> Message:
+            message = await receive()
+            if not message.get("more_body"):
+                state["body_over"] = True
+            return message
+
+        await self.app(scope, noted, named)
 
     async def _owner(self, scope: Scope) -> str:
         headers: dict[bytes, str] = {name: value.decode("latin-1") for name, value in scope["headers"]}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _FIELD_BYTES = 64 << 10
-_FIELDS = 32
+_PARTS = 32
 _HEADER_BYTES = 16 << 10
 _AROUND_BYTES = 1 << 20
 """Of everything beside the file: fields, headers, boundaries."""
@@ -32,6 +32,7 @@ class Form:
         self._file_field = file_field
         self._incoming = incoming
         self._max_bytes = max_bytes
+        self._parts = 0
         self._name = ""
         self._into_file = False
         self._value = bytearray()
@@ -52,6 +53,9 @@ class Form:
     def _begin(self) -> None:
         self._value.clear()
         self._disposition = b""
+        self._parts += 1
+        if self._parts > _PARTS:
+            raise bad("Invalid form: it has too many fields.")
 
     def _collect(self, which: int, data: bytes, start: int, end: int) -> None:
         self._header[which].extend(data[start:end])
@@ -75,8 +79,6 @@ class Form:
             if self.filename is not None:
                 raise bad(f"Invalid '{self._file_field}': only one file can be sent at a time.", self._file_field)
             self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
-        elif len(self.fields) >= _FIELDS:
-            raise bad("Invalid form: it has too many fields.")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._into_file:
