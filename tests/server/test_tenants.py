@@ -1,0 +1,134 @@
+"""Each key sees what was made with it, and nothing else, by whatever route it asks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.server.running import Running
+
+_NAMES = itertools.count()
+
+
+@pytest.fixture
+def other(shared: Running) -> Iterator[httpx2.Client]:
+    """Somebody else."""
+    secret = shared.new_key(f"other {next(_NAMES)}")
+    with httpx2.Client(base_url=f"{shared.url}/v1", headers={"authorization": f"Bearer {secret}"}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def mine(http: httpx2.Client) -> dict[str, str]:
+    """One object of each kind."""
+
+    def made(path: str, **body: Any) -> str:
+        return http.post(path, json=body).json()["id"]
+
+    file = http.post("/files", files={"file": ("a.txt", b"a secret whale")}, data={"purpose": "assistants"}).json()[
+        "id"
+    ]
+    thread, store = made("/threads"), made("/vector_stores", file_ids=[file])
+    upload = made("/uploads", filename="a", bytes=1, purpose="assistants", mime_type="a/b")
+    return {
+        "assistant": made("/assistants", model="m"),
+        "thread": thread,
+        "message": made(f"/threads/{thread}/messages", role="user", content="x"),
+        "file": file,
+        "store": store,
+        "batch": made(f"/vector_stores/{store}/file_batches", file_ids=[file]),
+        "upload": upload,
+        "part": http.post(f"/uploads/{upload}/parts", files={"data": b"x"}).json()["id"],
+    }
+
+
+ROUTES: list[tuple[str, str, Any]] = [
+    ("GET", "/assistants/{assistant}", None),
+    ("POST", "/assistants/{assistant}", {"name": "stolen"}),
+    ("DELETE", "/assistants/{assistant}", None),
+    ("GET", "/assistants?after={assistant}", None),
+    ("GET", "/threads/{thread}", None),
+    ("POST", "/threads/{thread}", {"metadata": {"a": "stolen"}}),
+    ("DELETE", "/threads/{thread}", None),
+    ("GET", "/threads/{thread}/messages", None),
+    ("POST", "/threads/{thread}/messages", {"role": "user", "content": "stolen"}),
+    ("GET", "/threads/{thread}/messages/{message}", None),
+    ("POST", "/threads/{thread}/messages/{message}", {"metadata": {"a": "stolen"}}),
+    ("DELETE", "/threads/{thread}/messages/{message}", None),
+    ("GET", "/files/{file}", None),
+    ("GET", "/files/{file}/content", None),
+    ("DELETE", "/files/{file}", None),
+    ("GET", "/vector_stores/{store}", None),
+    ("POST", "/vector_stores/{store}", {"name": "stolen"}),
+    ("DELETE", "/vector_stores/{store}", None),
+    ("POST", "/vector_stores/{store}/search", {"query": "whale"}),
+    ("GET", "/vector_stores/{store}/files", None),
+    ("POST", "/vector_stores/{store}/files", {"file_id": "{file}"}),
+    ("GET", "/vector_stores/{store}/files/{file}", None),
+    ("POST", "/vector_stores/{store}/files/{file}", {"attributes": {"a": "stolen"}}),
+    ("DELETE", "/vector_stores/{store}/files/{file}", None),
+    ("GET", "/vector_stores/{store}/files/{file}/content", None),
+    ("POST", "/vector_stores/{store}/file_batches", {"file_ids": ["{file}"]}),
+    ("GET", "/vector_stores/{store}/file_batches/{batch}", None),
+    ("POST", "/vector_stores/{store}/file_batches/{batch}/cancel", None),
+    ("GET", "/vector_stores/{store}/file_batches/{batch}/files", None),
+    ("POST", "/uploads/{upload}/complete", {"part_ids": ["{part}"]}),
+    ("POST", "/uploads/{upload}/cancel", None),
+    # Objects of others inside of one's own.
+    ("POST", "/threads", {"tool_resources": {"code_interpreter": {"file_ids": ["{file}"]}}}),
+    ("POST", "/threads", {"tool_resources": {"file_search": {"vector_store_ids": ["{store}"]}}}),
+    ("POST", "/assistants", {"model": "m", "tool_resources": {"file_search": {"vector_store_ids": ["{store}"]}}}),
+    (
+        "POST",
+        "/threads",
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": "x",
+                    "attachments": [{"file_id": "{file}", "tools": [{"type": "file_search"}]}],
+                }
+            ]
+        },
+    ),
+    (
+        "POST",
+        "/threads",
+        {"messages": [{"role": "user", "content": [{"type": "image_file", "image_file": {"file_id": "{file}"}}]}]},
+    ),
+    ("POST", "/vector_stores", {"file_ids": ["{file}"]}),
+]
+
+
+def test_nothing_of_another_key_is_seen_or_changed_by_any_route(
+    http: httpx2.Client, other: httpx2.Client, mine: dict[str, str]
+) -> None:
+    for method, path, body in ROUTES:
+        answer = other.request(method, _filled(path, mine), json=_filled(body, mine))
+        assert answer.status_code in (400, 404), (method, path, answer.text)
+        assert "whale" not in answer.text
+    part = other.post(_filled("/uploads/{upload}/parts", mine), files={"data": b"x"})
+    assert part.status_code == 404
+    for path in ("/assistants", "/threads", "/files", "/vector_stores"):
+        assert other.get(path).json()["data"] == [], path
+    # All of it is still there, and none of it has become another.
+    assert http.get(_filled("/assistants/{assistant}", mine)).json()["name"] is None
+    assert http.get(_filled("/threads/{thread}", mine)).json()["metadata"] == {}
+    assert len(http.get(_filled("/threads/{thread}/messages", mine)).json()["data"]) == 1
+    assert http.get(_filled("/files/{file}/content", mine)).content == b"a secret whale"
+    assert http.get(_filled("/vector_stores/{store}", mine)).json()["name"] == ""
+    assert http.post(_filled("/uploads/{upload}/complete", mine), json={"part_ids": [mine["part"]]}).status_code == 200
+
+
+def _filled(what: Any, ids: dict[str, str]) -> Any:
+    if isinstance(what, str):
+        for name, id_ in ids.items():
+            what = what.replace(f"{{{name}}}", id_)
+        return what
+    if isinstance(what, dict):
+        return {key: _filled(value, ids) for key, value in what.items()}
+    return [_filled(each, ids) for each in what] if isinstance(what, list) else what
