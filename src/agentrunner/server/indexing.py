@@ -18,7 +18,7 @@ from agentrunner.retrieval.chunk import chunks
 from agentrunner.retrieval.documents import Unreadable
 from agentrunner.retrieval.index import Index
 from agentrunner.retrieval.kinds import kind_of
-from agentrunner.retrieval.parse import HEAD_BYTES, Parser
+from agentrunner.retrieval.parse import Parser
 from agentrunner.retrieval.passages import Chunk
 from agentrunner.server.services import Services
 from agentrunner.server.storage.tables import Tenant
@@ -55,7 +55,8 @@ class Indexer:
     """The index of all vector stores, and what fills it."""
 
     def __init__(self, home: Path) -> None:
-        self.index = Index(home / "stores.db", tell=lambda sentence: print(f"agent: {sentence}", file=sys.stderr))
+        self.index = Index(home / "stores.db", tell=self._index_lost)
+        self._lost = True
         self._parser = Parser()
         self._wake = asyncio.Event()
         self._done = asyncio.Condition()
@@ -67,7 +68,6 @@ class Indexer:
 
     async def run(self, services: Services) -> None:
         """Work until cancelled."""
-        await services.store.write_all(self._reopen_lost)
         async with asyncio.TaskGroup() as group:
             for _ in range(SLOTS):
                 group.create_task(self._slot(services))
@@ -84,6 +84,9 @@ class Indexer:
 
     async def _slot(self, services: Services) -> None:
         while True:
+            if self._lost:
+                self._lost = False
+                await services.store.write_all(self._reopen_lost)
             self._wake.clear()
             job = await services.store.read_all(self._next)
             if job is None or job.key in self._busy:
@@ -99,6 +102,10 @@ class Indexer:
                 self._busy.discard(job.key)
             async with self._done:
                 self._done.notify_all()
+
+    def _index_lost(self, sentence: str) -> None:
+        print(f"agent: {sentence}", file=sys.stderr)
+        self._lost = True
 
     def _next(self, execute: Execute) -> Job | None:
         rows = execute(
@@ -129,7 +136,7 @@ class Indexer:
         except OSError as error:
             raise Failed("server_error", f"{name!r} is no longer on the server's disk: {error.strerror}") from None
         try:
-            kind_of(content[:HEAD_BYTES], name)
+            kind_of(content, name)
         except Unreadable as unreadable:
             raise Failed("unsupported_file", f"{name!r} {unreadable.sentence}") from None
         try:
