@@ -226,3 +226,13 @@ def test_objects_are_listed_shown_and_removed_from_the_terminal(agent: Agent) ->
         assert agent("files", "show", file).code == 2
         done = agent("threads")
         assert (done.out, done.code) == ("", 0)
+
+
+def test_small_answers_are_sent_at_once(http: httpx2.Client) -> None:
+    """Not after the 40 ms in which TCP would wait for more."""
+    took: list[float] = []
+    for _ in range(20):
+        begun = time.perf_counter()
+        http.get("/models")
+        took.append(time.perf_counter() - begun)
+    assert min(took) < 0.03

@@ -84,8 +84,10 @@ def is_loopback(host: str) -> bool:
 
 def _bind(host: str, port: int) -> socket.socket:
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        # asyncio sends small answers at once only where the socket says that it is TCP; else each waits 40 ms.
+        bound = socket.socket(family, kind, protocol)
     except OSError as error:
         raise UsageError(
             f"cannot listen on {host!r}: {error.strerror}", "give --host an address of this machine"
