@@ -117,7 +117,9 @@ def test_keys_are_kept_as_hashes_only(agent: Agent) -> None:
 
 def test_a_key_that_asks_too_often_is_told_when_to_come_back(agent: Agent) -> None:
     with serving(agent, "--requests-per-minute", "60") as server:
-        answers = [httpx2.get(f"{server.url}/v1/models") for _ in range(15)]
+        assert {httpx2.get(f"{server.url}/v1/models").status_code for _ in range(15)} == {200}  # there are no keys
+        good = {"authorization": f"Bearer {server.new_key('eager')}"}
+        answers = [httpx2.get(f"{server.url}/v1/models", headers=good) for _ in range(15)]
         codes = [answer.status_code for answer in answers]
         assert codes[:10] == [200] * 10
         assert 429 in codes

@@ -11,6 +11,7 @@ import pytest
 from agentrunner.errors import JournalError
 from agentrunner.journal import open_journal
 from agentrunner.server.expiry import sweep
+from agentrunner.server.storage.blobs import Incoming
 from agentrunner.server.storage.schema import prepare
 from agentrunner.server.storage.store import Store
 from agentrunner.server.storage.tables import Tenant
@@ -234,3 +235,42 @@ def test_tables_of_a_newer_program_are_left_alone(home: Path, url: str | None) -
     with pytest.raises(JournalError, match="format 99"):
         prepare(journal.database)
     journal.close()
+
+
+def test_a_store_has_as_many_files_as_documented_and_not_one_more(home: Path) -> None:
+    async def work() -> None:
+        async with server(home, Clock(), indexing=False) as (client, services):
+            store = (await client.post("/vector_stores", json={})).json()["id"]
+            entry = {"created_at": 1, "status": "completed", "usage_bytes": 0}
+
+            def fill(t: Tenant) -> None:
+                for n in range(9_999):
+                    t.add("store_file", {"id": f"file-{n}", **entry}, parent=store)
+
+            await services.store.write("default", fill)
+            ids = [await upload(client, f"{n}.txt", b"x") for n in range(2)]
+            path = f"/vector_stores/{store}"
+            assert (await client.post(f"{path}/file_batches", json={"file_ids": ids})).status_code == 400
+            assert (await client.post(f"{path}/files", json={"file_id": ids[0]})).status_code == 200
+            assert (await client.post(f"{path}/files", json={"file_id": ids[0]})).status_code == 200  # it is there
+            assert (await client.post(f"{path}/files", json={"file_id": ids[1]})).status_code == 400
+            assert (await client.get(path)).json()["file_counts"]["total"] == 10_000
+
+    asyncio.run(work())
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Incoming, piece: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def work() -> None:
+        async with server(home, Clock(), indexing=False) as (client, _):
+            monkeypatch.setattr(Incoming, "write", full)
+            sent = {"files": {"file": ("a", b"x")}, "data": {"purpose": "assistants"}}
+            answer = await client.post("/files", **sent)
+            assert answer.status_code == 500
+            assert "No space left" in answer.json()["error"]["message"]
+            assert (await client.get("/files")).json()["data"] == []
+            assert list((home / "files").iterdir()) == []
+
+    asyncio.run(work())

@@ -59,7 +59,13 @@ _START_AGAIN_S = 1.0
 def make_app(services: Services, policy: Policy) -> Guarding:
     app = Starlette(
         routes=[Mount(prefix, routes=ROUTES) for prefix in PREFIXES],
-        exception_handlers={ApiError: _refused, HTTPException: _no_route, AgentError: _broken, Exception: _broken},
+        exception_handlers={
+            ApiError: _refused,
+            HTTPException: _no_route,
+            AgentError: _broken,
+            OSError: _broken,
+            Exception: _broken,
+        },
         lifespan=functools.partial(_lifespan, services),
     )
     app.router.redirect_slashes = False
@@ -115,7 +121,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:
-    if isinstance(error, AgentError):
+    if isinstance(error, AgentError | OSError):  # a full disk is one of these
         print(f"agent: {error}", file=sys.stderr)
         return failure(ApiError(500, str(error), kind="server_error"))
     message = "The server had an error while processing your request. What it was stands in the server's own output."

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from agentrunner.server.faults import ApiError, bad
+from agentrunner.server.keys import DEFAULT_OWNER
 from agentrunner.server.requests import failure
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Policy:
     any_address: bool = False
     """Whether it may be called by any IP address: no page can make a browser believe that one is its own."""
     requests_per_minute: int = 0
-    """Of one owner; 0: as many as they like."""
+    """Of one key; 0: as many as they like, as without keys."""
     clock: Callable[[], float] = time.monotonic
     _buckets: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
 
@@ -152,7 +153,8 @@ class Guarding:
                 )
             shown = secret[:3] + "***" + secret[-4:] if len(secret) > 12 else "***"
             raise ApiError(401, f"Incorrect API key provided: {shown}.", code="invalid_api_key")
-        self.policy.spend(owner)
+        if owner != DEFAULT_OWNER:
+            self.policy.spend(owner)
         return owner
 
 

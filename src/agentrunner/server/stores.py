@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from agentrunner.server.faults import bad, missing
 from agentrunner.server.ids import new_id
@@ -17,27 +18,40 @@ def make_store(t: Tenant, body: JSON, now: int) -> JSON:
     """A new store, with the files that were named."""
     store = new_store(new_id("store"), now, body)
     t.add("store", store, expires_at=expiry_of(store))
-    for file_id in dict.fromkeys(list_in(body, "file_ids")):
-        attach(t, store, {"file_id": file_id, "chunking_strategy": body.get("chunking_strategy")}, now)
+    wanted = dict.fromkeys(list_in(body, "file_ids"))
+    attach_all(t, store, [{"file_id": id_, "chunking_strategy": body.get("chunking_strategy")} for id_ in wanted], now)
     return store
 
 
-def attach(t: Tenant, store: JSON, body: JSON, now: int, batch_id: str = "") -> JSON:
-    """Put a file into a store; it is indexed afterwards. One that is there already is indexed anew. The caller has
+def attach_all(t: Tenant, store: JSON, bodies: Sequence[JSON], now: int, batch_id: str = "") -> None:
+    """Put files into a store; they are indexed afterwards. One that is there already is indexed anew. The caller has
     locked the store."""
     if has_expired(store, now):
         raise bad(f"Vector store {store['id']} has expired.", "vector_store_id", None)
-    file = live_file(t, body["file_id"], now)
-    old = t.get("store_file", file["id"], store["id"])
-    if old is None and sum(t.count("store_file", parent=store["id"]).values()) >= limits.FILES_OF_STORE:
-        raise bad(f"Vector store {store['id']} has {limits.FILES_OF_STORE} files, which is the most it can have.")
-    if old is not None:
-        take_bytes(t, store, -old["usage_bytes"])
+    room = limits.FILES_OF_STORE - sum(t.count("store_file", parent=store["id"]).values())
+    for body in bodies:
+        file = live_file(t, body["file_id"], now)
+        old = t.get("store_file", file["id"], store["id"])
+        room -= old is None
+        if room < 0:
+            raise bad(f"Vector store {store['id']} can have at most {limits.FILES_OF_STORE} files.")
+        if old is not None:
+            take_bytes(t, store, -old["usage_bytes"])
+        _attach(t, store, file, body, now, batch_id)
+
+
+def attach(t: Tenant, store: JSON, body: JSON, now: int) -> JSON:
+    """The same for one file. Its entry in the store."""
+    attach_all(t, store, [body], now)
+    return t.need("store_file", body["file_id"], store["id"])
+
+
+def _attach(t: Tenant, store: JSON, file: JSON, body: JSON, now: int, batch_id: str) -> None:
     name = row_id("store_file", file["id"], store["id"])
     t.execute("DELETE FROM server_objects WHERE id = ? AND owner = ?", (name, t.owner))
     made = new_store_file(file["id"], now, store["id"], body, batch_id)
     made |= {"_filename": file["filename"], "_sha256": file["_sha256"], "_token": secrets.token_hex(8)}
-    return t.add("store_file", made, parent=store["id"], label=batch_id, refers_to=file["id"])
+    t.add("store_file", made, parent=store["id"], label=batch_id, refers_to=file["id"])
 
 
 def live_file(t: Tenant, file_id: str, now: int) -> JSON:

@@ -11,7 +11,7 @@ from agentrunner.server.requests import POLL_AFTER_MS, json_body, reply
 from agentrunner.server.routes.store_files import listed
 from agentrunner.server.services import owner_of, services_of
 from agentrunner.server.storage.tables import Tenant
-from agentrunner.server.stores import attach, show_batch
+from agentrunner.server.stores import attach_all, show_batch
 from agentrunner.server.wire import stores as wire
 from agentrunner.types import JSON
 
@@ -24,8 +24,7 @@ async def create(request: Request) -> Response:
     def work(t: Tenant) -> JSON:
         store = t.lock("store", store_id)
         batch = t.add("batch", wire.new_batch(new_id("batch"), now, store_id), parent=store_id)
-        for file in files:
-            attach(t, store, file, now, batch["id"])
+        attach_all(t, store, files, now, batch["id"])
         return show_batch(t, batch)
 
     made = await services.store.write(owner_of(request), work)

@@ -9,8 +9,8 @@ from agentrunner.server.wire import limits
 from agentrunner.server.wire.checks import Check, array, integer, nullable, obj, one_of, text
 from agentrunner.types import JSON
 
-PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
-"""That a client may give."""
+PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data")
+"""That a client may give. Files for `evals` are no use here, and no file object may have that purpose."""
 LISTED_PURPOSES = (*PURPOSES, "assistants_output", "batch_output", "fine-tune-results")
 
 _PURPOSE = one_of(*PURPOSES)
@@ -53,7 +53,7 @@ def create_file(fields: Mapping[str, str]) -> JSON:
 
 def filename_of(name: str) -> str:
     """The last part of what a client calls its file, whatever system it runs on."""
-    last = name.replace("\\", "/").rsplit("/", 1)[-1].replace("\x00", "")
+    last = name.replace("\\", "/").rsplit("/", 1)[-1].replace("\x00", "").encode("utf-8", "replace").decode()
     if last in ("", ".", ".."):
         raise bad("Invalid 'file': the file needs a name.", "file")
     return _FILENAME(last, "file")
