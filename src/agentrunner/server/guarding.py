@@ -105,7 +105,8 @@ class Guarding:
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                added = [(b"x-request-id", request_id), (b"x-content-type-options", b"nosniff")]
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import signal
 import socket
+import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -122,7 +124,13 @@ def _run(services: Services, policy: Policy, bound: socket.socket, *, keyed: boo
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    # The signal is raised again when all is shut down; then the parts have to be closed, too.
+    signal.signal(signal.SIGTERM, _terminated)
     asyncio.run(Server(config).serve([bound]))
+
+
+def _terminated(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _greeting(bound: socket.socket, keyed: bool) -> str:
