@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -25,10 +26,10 @@ class Clock:
 
 @contextlib.asynccontextmanager
 async def server(
-    home: Path, clock: Clock, database_url: str | None = None, *, indexing: bool = True
+    home: Path, clock: Clock, database_url: str | None = None, *, indexing: bool = True, **more: Any
 ) -> AsyncGenerator[tuple[httpx2.AsyncClient, Services]]:
     """A client of an application in this process. Without `indexing`, files put into stores stay in progress."""
-    settings = Settings(home=home, database_url=database_url, dry_run=True, requests_per_minute=0)
+    settings = Settings(home=home, database_url=database_url, dry_run=True, requests_per_minute=0, **more)
     with opened(settings) as services:
         services.clock = clock
         app = make_app(services, policy_of(services, local=True))

@@ -274,3 +274,17 @@ def test_a_full_disk_is_said_and_nothing_is_left(home: Path, monkeypatch: pytest
             assert list((home / "files").iterdir()) == []
 
     asyncio.run(work())
+
+
+def test_what_the_original_refused_is_read_unless_the_server_is_to_be_as_strict(home: Path) -> None:
+    async def reads(*, strict: bool) -> dict[str, int]:
+        async with server(home / str(strict), Clock(), strict_file_types=strict) as (client, _):
+            ids = [await upload(client, name, b"fn sing() {}") for name in ("a.rs", "a.txt")]
+            store = (await client.post("/vector_stores", json={"file_ids": ids})).json()["id"]
+            counts = await settled(client, store)
+            failed = (await client.get(f"/vector_stores/{store}/files?filter=failed")).json()["data"]
+            assert [each["last_error"]["code"] for each in failed] == ["unsupported_file"] * strict
+            return counts
+
+    assert asyncio.run(reads(strict=False))["completed"] == 2
+    assert asyncio.run(reads(strict=True))["failed"] == 1

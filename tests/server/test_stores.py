@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 
@@ -179,6 +180,15 @@ def test_a_file_that_is_deleted_is_gone_from_all_stores(client: Any, files: list
             for each in client.everything(client.vector_stores.search(store.id, query="penguins krill"))
         )
     assert client.vector_stores.retrieve(second.id).file_counts.total == 0
+
+
+def test_the_server_says_how_soon_to_ask_again(http: httpx2.Client, one: Any) -> None:
+    file = one.files.create(file=("a.txt", b"x"), purpose="assistants").id
+    store = one.vector_stores.create().id
+    batch = http.post(f"/vector_stores/{store}/file_batches", json={"file_ids": [file]})
+    paths = (f"file_batches/{batch.json()['id']}", f"files/{file}")
+    answers = [batch, *(http.get(f"/vector_stores/{store}/{path}") for path in paths)]
+    assert {answer.headers["openai-poll-after-ms"] for answer in answers} == {"100"}
 
 
 def test_two_files_with_the_same_content_are_two_files(one: Any) -> None:

@@ -308,6 +308,9 @@ class Settings(BaseSettings):
         "always",
         commands=("serve",),
     )
+    strict_file_types: bool = option(
+        "Server", False, "In vector stores, refuse files that the original refused, such as CSV.", commands=("serve",)
+    )
     requests_per_minute: Count = option(
         "Server",
         6000,

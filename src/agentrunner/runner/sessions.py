@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 Opening = list[tuple[str, str, JSON]]
 
 _SHOWN = {"json_lines", "stream", "quiet", "output", "record", "file"}
-_SERVED = {"host", "port", "allow_host", "requests_per_minute"}
+_SERVED = {"host", "port", "allow_host", "strict_file_types", "requests_per_minute"}
 NOT_PINNED = {"api_key", "home", "database_url", "i_know_there_is_no_sandbox", *_SHOWN, *_SERVED}
 """Settings that belong to an attempt, not to the session: secrets, places, what must be said each time, how it is
 shown, and how a server is reached."""

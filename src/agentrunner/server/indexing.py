@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from agentrunner.errors import AgentError
@@ -28,6 +28,11 @@ from agentrunner.types import JSON
 
 SLOTS = 2
 """Files that are read at a time: parsing shares the processor with the requests."""
+ORIGINAL_SUFFIXES = (
+    ".c", ".cpp", ".cs", ".css", ".doc", ".docx", ".go", ".html", ".java", ".js", ".json", ".md", ".pdf", ".php",
+    ".pptx", ".py", ".rb", ".sh", ".tex", ".ts", ".txt",
+)  # fmt: skip
+"""What the original took into vector stores."""
 LOOK_AGAIN_S = 2.0
 """Other processes may have added files too."""
 
@@ -54,7 +59,9 @@ class Failed(Exception):
 class Indexer:
     """The index of all vector stores, and what fills it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, strict: bool = False) -> None:
+        """`strict`: files that the original refused are refused, though they could be read."""
+        self._strict = strict
         self.index = Index(home / "stores.db", tell=self._index_lost)
         self._lost = True
         self._parser = Parser()
@@ -131,6 +138,13 @@ class Indexer:
 
     def _index(self, path: Path, job: Job) -> int:
         name: str = job.file["_filename"]
+        suffix = PurePath(name).suffix.lower()
+        if self._strict and suffix not in ORIGINAL_SUFFIXES:
+            shown = " ".join(ORIGINAL_SUFFIXES)
+            raise Failed(
+                "unsupported_file",
+                f"Files with extensions [{suffix}] are not supported for retrieval. Supported: {shown}",
+            )
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -54,7 +54,7 @@ def opened(settings: Settings, model_override: str | None = None) -> Generator[S
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(contextlib.closing(open_journal(settings.home, settings.database_url)))
         store = stack.enter_context(contextlib.closing(Store(journal.database)))
-        indexer = stack.enter_context(contextlib.closing(Indexer(settings.home)))
+        indexer = stack.enter_context(contextlib.closing(Indexer(settings.home, strict=settings.strict_file_types)))
         yield Services(settings.home, settings, journal, store, Blobs(settings.home), indexer, model_override)
 
 
