@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agentrunner.errors import UsageError
 from agentrunner.sanitise import clean
 
 if TYPE_CHECKING:
@@ -90,4 +91,37 @@ def _opened() -> "Generator[Services]":
         yield services
 
 
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON or JSONL; - is standard input.")],
+    key: Annotated[str, typer.Option("--key", metavar="NAME", help="Whose threads they will be.")] = "",
+) -> None:
+    """Make threads of transcripts: messages with role and content, or objects with messages."""
+    from agentrunner.server.importing import keep_transcript, read_transcripts
+    from agentrunner.server.keys import DEFAULT_OWNER, owner_named
+    from agentrunner.server.storage.tables import Tenant
+
+    transcripts = read_transcripts(_content(file))
+    with _opened() as services:
+        database = services.store.database
+        owner = database.read(lambda execute: owner_named(execute, key)) if key else DEFAULT_OWNER
+        threads = database.write(
+            lambda execute: [keep_transcript(Tenant(execute, owner), each, services.now) for each in transcripts]
+        )
+    for thread, transcript in zip(threads, transcripts, strict=True):
+        print(f"{thread['id']}  {len(transcript.messages)} messages")
+    if left_out := sum(transcript.left_out for transcript in transcripts):
+        print(f"left out: {left_out} messages or parts that are no text of user or assistant", file=sys.stderr)
+
+
+def _content(file: str) -> str:
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{file!r} cannot be read: {error.strerror}", "name a JSON or JSONL file") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{file!r} is not UTF-8 text", "save it as UTF-8") from None
+
+
 APPS = {plural: _app(plural) for plural in KINDS}
+APPS["threads"].command("import")(import_)

@@ -52,9 +52,19 @@ def list_keys(execute: Execute) -> list[Key]:
 
 def remove_key(execute: Execute, name: str) -> Key:
     """Raises `UsageError` when there is none of this name or id."""
+    key = _find(execute, name)
+    execute("DELETE FROM server_keys WHERE id = ?", (key.id,))
+    return key
+
+
+def owner_named(execute: Execute, name: str) -> str:
+    """Whose objects are seen with the key of this name or id. Raises `UsageError` when there is none."""
+    return _find(execute, name).id
+
+
+def _find(execute: Execute, name: str) -> Key:
     for key in list_keys(execute):
         if name in (key.name, key.id):
-            execute("DELETE FROM server_keys WHERE id = ?", (key.id,))
             return key
     raise UsageError(f"there is no key {name!r}", "'agent keys list' shows all of them")
 
