@@ -288,3 +288,54 @@ def test_what_the_original_refused_is_read_unless_the_server_is_to_be_as_strict(
 
     assert asyncio.run(reads(strict=False))["completed"] == 2
     assert asyncio.run(reads(strict=True))["failed"] == 1
+
+
+def test_pages_and_references_are_the_same_on_both_databases(home: Path, url: str | None) -> None:
+    async def work() -> None:
+        clock = Clock()
+        async with server(home, clock, url, indexing=False) as (client, _):
+            store = (await client.post("/vector_stores", json={})).json()["id"]
+            resources = {"file_search": {"vector_store_ids": [store]}}
+            made: list[str] = []
+            for n in range(6):
+                clock.now += n % 2  # pairs of the same second
+                made.append((await client.post("/threads", json={"tool_resources": resources})).json()["id"])
+            for order, expected in (("asc", made), ("desc", made[::-1])):
+                for query, part in (
+                    (f"after={expected[1]}&limit=2", expected[2:4]),
+                    (f"before={expected[4]}&limit=2", expected[2:4]),
+                    (f"after={expected[0]}&before={expected[5]}", expected[1:5]),
+                ):
+                    answer = (await client.get(f"/threads?order={order}&{query}")).json()
+                    assert [each["id"] for each in answer["data"]] == part
+            await client.delete(f"/threads/{made[3]}")
+            answer = (await client.get(f"/threads?order=asc&after={made[3]}")).json()
+            assert [each["id"] for each in answer["data"]] == made[4:]
+            await client.delete(f"/vector_stores/{store}")
+            for thread in (await client.get("/threads")).json()["data"]:
+                assert thread["tool_resources"] == {"file_search": {"vector_store_ids": []}}
+
+    asyncio.run(work())
+
+
+def test_a_file_that_has_expired_cannot_be_used_any_more(home: Path) -> None:
+    async def work() -> None:
+        clock = Clock()
+        async with server(home, clock, indexing=False) as (client, _):
+            fields = {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
+            file = await upload(client, "a.txt", b"x", **fields)
+            store = (await client.post("/vector_stores", json={})).json()["id"]
+            clock.now += HOUR_S
+            attachment = {"file_id": file, "tools": [{"type": "code_interpreter"}]}
+            image = {"type": "image_file", "image_file": {"file_id": file}}
+            for path, body in (
+                (f"/vector_stores/{store}/files", {"file_id": file}),
+                ("/threads", {"messages": [{"role": "user", "content": "x", "attachments": [attachment]}]}),
+                ("/threads", {"messages": [{"role": "user", "content": [image]}]}),
+                ("/threads", {"tool_resources": {"code_interpreter": {"file_ids": [file]}}}),
+            ):
+                answer = await client.post(path, json=body)
+                assert answer.status_code == 404
+                assert answer.json()["error"]["message"] == f"No such File object: {file}"
+
+    asyncio.run(work())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentrunner.server.faults import bad
 from agentrunner.server.ids import new_id
 from agentrunner.server.storage.tables import Tenant
-from agentrunner.server.stores import attach, checked_resources, make_store
+from agentrunner.server.stores import attach, checked_resources, live_file, make_store
 from agentrunner.server.wire import limits
 from agentrunner.server.wire.parts import list_in
 from agentrunner.server.wire.threads import ACTIVE, new_message, new_thread
@@ -26,7 +26,7 @@ def add_message(t: Tenant, thread: JSON, body: JSON, now: int) -> JSON:
     attachments become files of the thread. The caller has locked the thread."""
     for part in body["content"]:
         if part["type"] == "image_file":
-            t.need("file", part["image_file"]["file_id"])
+            live_file(t, part["image_file"]["file_id"], now)
     message = new_message(new_id("message"), now, thread["id"], body)
     t.add("message", message, parent=thread["id"])
     if _take_attachments(t, thread, message["attachments"], now):
@@ -58,7 +58,7 @@ def _take_attachments(t: Tenant, thread: JSON, attachments: list[JSON], now: int
     resources: JSON = thread["tool_resources"]
     for attachment in attachments:
         file_id = attachment["file_id"]
-        t.need("file", file_id)
+        live_file(t, file_id, now)
         for tool in attachment["tools"]:
             if tool["type"] == "code_interpreter":
                 _give_to_interpreter(resources, file_id)
