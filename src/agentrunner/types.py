@@ -127,6 +127,11 @@ class ToolSpec:
     effect: Effect = "unsafe"
     thoughts: bool = True
     """Whether the deliberation is asked for as the first argument. False for a client's own functions."""
+    external: bool = False
+    """Whether it is carried out elsewhere, by whoever began the session: its calls end the attempt, and their results
+    arrive through the inbox."""
+    strict: bool = False
+    """Whether the endpoint is to hold the arguments to the schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +209,11 @@ class Ask:
     tools: tuple[ToolSpec, ...] = ()
     schema: JSON | None = None
     progress: str | None = None
+    options: JSON | None = None
+    """Further fields of a Chat Completions request: tool_choice, parallel_tool_calls, response_format, temperature,
+    top_p, reasoning_effort."""
+    max_output_tokens: int | None = None
+    """Cap of this answer, where it is to be lower than the session's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +319,10 @@ class Session:
     context_tokens: int = 96_000
     """Prompt size at which the conversation is compacted."""
     protocol: Literal["auto", "tools", "json"] = "auto"
+    messages: tuple[Message, ...] = ()
+    """What was said before, by content: the thread that the session answers."""
+    request: JSON | None = None
+    """What whoever began it asked for beside the goal; each strategy says what it reads."""
     template: Callable[[str, Mapping[str, object]], str] = field(
         default=lambda text, _: text, compare=False, repr=False
     )
@@ -363,6 +377,7 @@ class Request:
     schema: JSON | None
     max_output_tokens: int
     timeout_s: float
+    options: JSON | None = None
 
 
 class Model(Protocol):

@@ -25,25 +25,32 @@ async def run_calls(
 
     Raises `Stop` when a person has to be asked and nobody is there, or when the time is used up.
     """
+    return tuple(await run_some(run, list(enumerate(calls)), key, branch, step, offered))
+
+
+async def run_some(
+    run: Run, calls: Sequence[tuple[int, ToolCall]], key: str, branch: str, step: int, offered: Offered
+) -> list[ToolResult]:
+    """The same for some of an answer's calls, each with its position in it."""
     results: list[ToolResult] = []
-    for position, call in enumerate(calls):
+    for position, call in calls:
         place = f"{key}:{position}"
-        result = _from_journal(run, place)
+        result = from_journal(run, place)
         if result is None:
             result = await _run_call(run, call, place, {"step": step, "branch": branch or "/"}, offered)
-            if position < len(calls) - 1 and (
+            if position < calls[-1][0] and (
                 run.parts.toolbox.effect(call.name) == "unsafe" or result.seconds > FLUSH_AFTER_S
             ):
                 await run.log.flush()
         run.parts.toolbox.observe(result.name, result.content, place)
         results.append(result)
-    return tuple(results)
+    return results
 
 
 async def _run_call(run: Run, call: ToolCall, place: str, step: JSON, offered: Offered) -> ToolResult:
     in_doubt = run.log.past(place, "tool.started")
     if in_doubt and run.parts.toolbox.effect(call.name) == "unsafe":
-        return _note(
+        return note_result(
             run, place, step, ToolResult(call.id, call.name, "unknown", await _in_doubt(run, call, place, step))
         )
     refused = call.problem or await _approval(run, call, place, step, offered)
@@ -62,9 +69,9 @@ async def _carry_out(
         "tool.started", place, step | {"call_id": call.id, "name": call.name, "arguments": dict(call.arguments)}
     )
     if isinstance(refused, ToolResult):
-        return _note(run, place, step, refused)
+        return note_result(run, place, step, refused)
     if refused:
-        return _note(run, place, step, ToolResult(call.id, call.name, "error", refused, ran=False))
+        return note_result(run, place, step, ToolResult(call.id, call.name, "error", refused, ran=False))
     await run.log.flush()
     if changes:
         await run.parts.before_change()
@@ -75,11 +82,11 @@ async def _carry_out(
     result = replace(result, seconds=round(run.parts.clock() - before, 3))
     # Tools keep a little of their time for ending what they started.
     if result.outcome == "error" and allowed < TOOL_TIMEOUT_S and result.seconds >= max(allowed - 1.0, allowed * 0.7):
-        _note(run, place, step, replace(result, outcome="unknown", content=_CUT_OFF + result.content))
+        note_result(run, place, step, replace(result, outcome="unknown", content=_CUT_OFF + result.content))
         raise run.out_of_time()
     if changes:
         result = replace(result, workspace=await run.parts.look_at_workspace(call, place))
-    return _note(run, place, step, result)
+    return note_result(run, place, step, result)
 
 
 async def _approval(run: Run, call: ToolCall, place: str, step: JSON, offered: Offered) -> ToolResult | str:
@@ -163,7 +170,7 @@ def _answered(run: Run, place: str, step: JSON, call: ToolCall, answer: str, *, 
     run.log.note("human.answered", place, step | {"call_id": call.id, "answer": answer, "granted": granted})
 
 
-def _note(run: Run, place: str, step: JSON, result: ToolResult) -> ToolResult:
+def note_result(run: Run, place: str, step: JSON, result: ToolResult) -> ToolResult:
     data = fields_of(result) | {"artifacts": [fields_of(a) for a in result.artifacts]}
     for name in ("saved_as", "ran", "workspace"):
         data[f"_{name}"] = data.pop(name)
@@ -172,7 +179,7 @@ def _note(run: Run, place: str, step: JSON, result: ToolResult) -> ToolResult:
     return result
 
 
-def _from_journal(run: Run, place: str) -> ToolResult | None:
+def from_journal(run: Run, place: str) -> ToolResult | None:
     """The result that the journal holds for this call."""
     finished = run.log.last(place, "tool.finished")
     return None if finished is None else result_of(finished)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentrunner.engine.run import Run, Stop
@@ -98,16 +99,16 @@ async def _reserve(run: Run, ask: Ask, key: str) -> tuple[str, Request, Reservat
             run.check_stop()
         left = min(MAX_ANSWER_S, run.seconds_left(wrap_up=wrap_up))
         trailing = "" if wrap_up else budget_line(run)
-        probe = Request(key, ask.label, ask.conversation, "", ask.tools, ask.schema, 0, left)
+        probe = Request(key, ask.label, ask.conversation, "", ask.tools, ask.schema, 0, left, ask.options)
         prefix_bytes = parts.model.input_bytes(probe)
-        cap = min(WRAP_UP_OUTPUT_TOKENS, parts.max_output_tokens) if wrap_up else parts.max_output_tokens
+        cap = min(parts.max_output_tokens, ask.max_output_tokens or parts.max_output_tokens)
+        cap = min(WRAP_UP_OUTPUT_TOKENS, cap) if wrap_up else cap
         form = _form(run, ask, parts.model.learned)
         reservation = parts.ledger.reserve(
             key, (form, ask.conversation.epoch), prefix_bytes, len(trailing.encode()), cap, wrap_up=wrap_up
         )
         if isinstance(reservation, Reservation):
-            request = Request(key, ask.label, ask.conversation, trailing, ask.tools, ask.schema, reservation.cap, left)
-            return form, request, reservation
+            return form, replace(probe, trailing=trailing, max_output_tokens=reservation.cap), reservation
         if not reservation.wait:
             raise Stop("incomplete", reservation.reason, reservation.text)
         await run.settlement()
@@ -156,8 +157,10 @@ def _sent(run: Run, ask: Ask, request: Request, reservation: Reservation, attemp
 
 
 def digest(run: Run, ask: Ask) -> str:
-    """SHA-256 over what the strategy yielded: label, conversation, tools, schema."""
-    parts = [ask.label, ask.conversation.digest, tools_digest(run, ask), ask.schema]
+    """SHA-256 over what the strategy yielded: label, conversation, tools, schema, options."""
+    parts: list[Any] = [ask.label, ask.conversation.digest, tools_digest(run, ask), ask.schema]
+    if ask.options or ask.max_output_tokens is not None:  # they came later: what has none has the hash it always had
+        parts += [ask.options, ask.max_output_tokens]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -195,6 +198,7 @@ def _form(run: Run, ask: Ask, learned: Mapping[str, str]) -> str:
     """A name for the conversation in the form in which it is sent: the same words as other JSON, or with other tools,
     are other tokens."""
     form = [ask.conversation.id, tools_digest(run, ask), ask.schema is not None, *sorted(learned.items())]
+    form += [ask.options] if ask.options else []
     return json.dumps(form)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from agentrunner.engine.acting import run_calls
 from agentrunner.engine.asking import answer, completion_of, remember, tools_digest
 from agentrunner.engine.branches import side_by_side
+from agentrunner.engine.external import run_with_external
 from agentrunner.engine.inbox import drain
 from agentrunner.engine.run import Run, Stop
 from agentrunner.engine.structured import read_value
@@ -134,7 +135,10 @@ async def _with_tools(run: Run, ask: Ask, step: Step, branch: str, ordinal: int)
     error = unusable(completion, with_tools=bool(ask.tools))
     if error is None and completion.calls:
         place = f"{branch}/tool:{ordinal}"
-        results = await run_calls(run, completion.calls, place, branch, step.number, offered=ask.tools)
+        if any(tool.external for tool in ask.tools):
+            results = await run_with_external(run, completion.calls, ask.tools, place, branch, step.number)
+        else:
+            results = await run_calls(run, completion.calls, place, branch, step.number, offered=ask.tools)
         return replace(step, results=results)
     if error is not None or ask.schema is None:
         return replace(step, error=error)

@@ -40,9 +40,15 @@ class Log:
         """Add an event to the next commit."""
         self._pending.append((type_, key, data))
 
-    def inbox(self) -> list[tuple[int, str, JSON]]:
-        """What others left for this session: (id, kind, data). Each is marked handled in the next commit."""
-        entries = self._journal.drain(self._session_id)
+    def inbox(self, *, outputs: bool) -> list[tuple[int, str, JSON]]:
+        """What others left for this session: (id, kind, data). Each is marked handled in the next commit. Results of
+        external tools wait until they are asked for with `outputs`, which leaves words and budgets waiting."""
+        kinds = ("tool_outputs", "cancel")
+        entries = [
+            entry
+            for entry in self._journal.drain(self._session_id)
+            if (entry[1] in kinds if outputs else entry[1] != "tool_outputs")
+        ]
         self._handled += [entry[0] for entry in entries]
         return entries
 

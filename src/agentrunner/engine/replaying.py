@@ -122,8 +122,10 @@ class _Attempt:
         except _Boundary:
             answer = None
         except Stop as stop:
-            # Only what the strategy itself called can be other than it was: requests were compared before.
-            raise _Differs(Difference(self._last_step(), "", stop.text.partition(";")[0])) from stop
+            if stop.reason != "needs_tool_outputs" or self._reason() in ENDS.values():
+                # Only what the strategy itself called can be other than it was: requests were compared before.
+                raise _Differs(Difference(self._last_step(), "", stop.text.partition(";")[0])) from stop
+            answer = None
         self._check_all_made()
         self._check_end(answer)
         await self._last_words()

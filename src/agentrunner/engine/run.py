@@ -25,6 +25,7 @@ EXIT_CODES: dict[str, int] = {
     "stuck": 9,
     "needs_approval": 10,
     "needs_input": 10,
+    "needs_tool_outputs": 10,
     "needs_attention": 10,
     "interrupted": 130,
     "cancelled": 143,

@@ -39,6 +39,7 @@ class ChatDialect:
             described = {"name": "answer", "schema": schema, "strict": wire.is_strict(schema)}
             whole = {"type": "json_schema", "json_schema": described}
             options["response_format"] = whole if shape.schema == "schema" else {"type": "json_object"}
+        options |= shape.options
         if shape.merged:
             messages, trailing = wire.merged(messages, trailing), b""
         return wire.joined(b'"messages":', shape.model, messages, tools, trailing, options)

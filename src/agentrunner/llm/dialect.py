@@ -25,6 +25,8 @@ class Shape:
     """Whether to ask for reasoning in a form that can be sent back."""
     merged: bool
     """Whether a user's message may not follow another, or a tool's."""
+    options: JSON
+    """Further fields that this request asks for, in the words of Chat Completions."""
 
     @property
     def sent(self) -> dict[str, str]:

@@ -33,6 +33,7 @@ TOOLS_BYTES = 512
 BYTES_PER_TOKEN = 8
 """Twice what a token of text has on average; a stream beyond that (and the slack) does not keep to its cap."""
 SLACK_BYTES = 65_536
+_OF_TOOLS = ("tool_choice", "parallel_tool_calls")
 DRAIN_S = 0.5
 """For the end of a stream after [DONE], so that the connection can be used again."""
 
@@ -195,6 +196,7 @@ class EndpointModel:
             temperature=self._temperature,
             include=self._learned.get("include") != "none",
             merged=self._learned.get("roles") == "merged",
+            options=_options(request, self._possible()[0]),
         )
 
     def _body(self, request: Request, shape: Shape) -> bytes:
@@ -213,6 +215,7 @@ class EndpointModel:
             + ENVELOPE_BYTES
             + (len(tools) + TOOLS_BYTES if tools else 0)
             + (len(encode(request.schema)) if request.schema is not None else 0)
+            + (len(encode(request.options)) if request.options else 0)
         )
 
     def _messages(self, conversation: Conversation, protocol: Wire, tools: Sequence[ToolSpec]) -> bytearray:
@@ -232,6 +235,14 @@ class EndpointModel:
         # A session has one set of tools, or a few: with and without `finish`.
         self._tools = [(tools, encoded), *self._tools[:7]]
         return encoded
+
+
+def _options(request: Request, protocol: Wire) -> JSON:
+    """What may be asked for beside the messages: choices among tools need tools that travel as such."""
+    options = dict(request.options or {})
+    if protocol == "json" or not request.tools:
+        options = {name: value for name, value in options.items() if name not in _OF_TOOLS}
+    return options
 
 
 async def _drain(events: AsyncIterator[JSON | None]) -> None:

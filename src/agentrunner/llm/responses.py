@@ -32,7 +32,7 @@ class ResponsesDialect:
         return b",".join(map(encode, to_items(message, protocol)))
 
     def tools(self, tools: Sequence[ToolSpec], texts: Mapping[str, str]) -> list[JSON]:
-        return [{"type": "function", **function, "strict": False} for function in wire.functions(tools, texts)]
+        return [{"type": "function", "strict": False, **function} for function in wire.functions(tools, texts)]
 
     def body(self, shape: Shape, messages: bytearray, tools: bytes, schema: JSON | None, trailing: bytes) -> bytes:
         options: JSON = {shape.cap_field: shape.cap, "store": False}
@@ -45,6 +45,7 @@ class ResponsesDialect:
         if schema is not None:
             whole = {"type": "json_schema", "name": "answer", "schema": schema, "strict": wire.is_strict(schema)}
             options["text"] = {"format": whole if shape.schema == "schema" else {"type": "json_object"}}
+        options |= in_responses(shape.options)
         return wire.joined(b'"input":', shape.model, messages, tools, trailing, options)
 
     def assembly(self) -> Assembly:
@@ -61,6 +62,19 @@ class ResponsesModel(EndpointModel):
     """A model at an endpoint with /responses."""
 
     dialect: ClassVar[Dialect] = ResponsesDialect()
+
+
+def in_responses(options: JSON) -> JSON:
+    """Further fields of a Chat Completions request in the words of this API."""
+    found = {name: options[name] for name in ("temperature", "top_p", "parallel_tool_calls") if name in options}
+    choice, form = options.get("tool_choice"), options.get("response_format")
+    if choice is not None:
+        found["tool_choice"] = {"type": "function", **choice["function"]} if isinstance(choice, dict) else choice
+    if form is not None:
+        found["text"] = {"format": {"type": form["type"], **form.get("json_schema", {})}}
+    if "reasoning_effort" in options:
+        found["reasoning"] = {"effort": options["reasoning_effort"]}
+    return found
 
 
 def to_items(message: Message, protocol: Protocol) -> list[JSON]:

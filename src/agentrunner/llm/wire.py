@@ -48,7 +48,9 @@ def to_wire(message: Message, protocol: Protocol) -> JSON:
 def functions(tools: Sequence[ToolSpec], texts: Mapping[str, str]) -> list[JSON]:
     """The tools as endpoints want them described, the deliberation among their arguments."""
     return [
-        {"name": spec.name, "description": spec.description, "parameters": with_thoughts(spec, texts)} for spec in tools
+        {"name": spec.name, "description": spec.description, "parameters": with_thoughts(spec, texts)}
+        | ({"strict": True} if spec.strict else {})
+        for spec in tools
     ]
 
 
