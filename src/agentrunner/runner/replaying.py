@@ -11,7 +11,7 @@ from agentrunner.engine.replaying import Makers, Replayed, replay
 from agentrunner.errors import UsageError
 from agentrunner.runner.sessions import WORK, as_it_was, session_of
 from agentrunner.runner.tools import open_tools
-from agentrunner.strategies import STRATEGIES
+from agentrunner.strategies import SERVED, STRATEGIES
 from agentrunner.strategies.prompts import load_prompts
 from agentrunner.strategies.wrap_up import facts_of, wrap_up
 from agentrunner.types import Event, Session, ToolSpec
@@ -26,7 +26,8 @@ async def replay_session(
     """Make the requests of a session again and compare them. `chosen`: settings given for this. Nothing is sent, run or
     written."""
     then = session_of(events)
-    if then.strategy not in STRATEGIES:
+    strategies = STRATEGIES | SERVED
+    if then.strategy not in strategies:
         raise UsageError(f"the session's strategy {then.strategy!r} is not part of this version")
     if settings.prompts is not None and "prompts" not in chosen:
         remark(f"the prompts in {str(settings.prompts)!r} are tried, as the settings say now")
@@ -34,10 +35,11 @@ async def replay_session(
     pinned = as_it_was(settings, chosen, events[0].data["_settings"])
     prompts = load_prompts(pinned.prompts)
     now = replace(then, prompts=prompts)
-    now = replace(now, tools=tools_now(now, pinned))
+    if then.strategy not in SERVED:  # What a run of the server may call was in its request.
+        now = replace(now, tools=tools_now(now, pinned))
     if not any(event.type == "request.sent" for event in events):
         remark("the session made no request")
-    found = await replay(_sessions(events, now), Makers(STRATEGIES[then.strategy], wrap_up, facts_of), events)
+    found = await replay(_sessions(events, now), Makers(strategies[then.strategy], wrap_up, facts_of), events)
     beside = _beside_the_conversation(events, then, now)
     if beside is not None and (found.difference is None or (found.difference.step or 0) > (beside.step or 0)):
         found.difference = beside

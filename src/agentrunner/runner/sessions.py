@@ -30,10 +30,10 @@ from agentrunner.runner.models import (
 from agentrunner.runner.rehearsal import check_rehearsal, first_task, something_to_search
 from agentrunner.runner.sandboxes import check_sandbox_use, level_of, open_sandbox_for, other_sandbox, warn_of_none
 from agentrunner.runner.tools import open_tools
-from agentrunner.strategies import STRATEGIES, WITH_TASKS
+from agentrunner.strategies import SERVED, STRATEGIES, WITH_TASKS
 from agentrunner.strategies.prompts import fill_in, load_prompts
 from agentrunner.strategies.wrap_up import facts_of, summary_without_model, wrap_up
-from agentrunner.types import JSON, Budget, Event, Human, Listener, Session, ToolSpec
+from agentrunner.types import JSON, Budget, Event, Human, Listener, Message, Session, ToolSpec
 
 if TYPE_CHECKING:
     from agentrunner.config import Settings
@@ -146,6 +146,8 @@ async def resume(
         with SessionLock(settings.home, session_id):
             past = journal.load(session_id)
             created = past[0].data
+            if created["strategy"] in SERVED:
+                raise UsageError(f"session {session_id} is a run of the server", "agent serve goes on with it")
             if created["strategy"] not in STRATEGIES:
                 raise UsageError(f"the session's strategy {created['strategy']!r} is not part of this version")
             settings = as_it_was(settings, chosen, created["_settings"])
@@ -262,22 +264,23 @@ class _Runner:
             "files": list(session.files),
             "notes": list(session.notes),
             "dry_run": scripted(self.settings),
-            "_session": _pinned(session),
+            "_session": pinned(session),
             "_settings": self.settings.model_dump(mode="json", exclude=NOT_PINNED),
         }
 
 
-def _pinned(session: Session) -> JSON:
+def pinned(session: Session) -> JSON:
     """All of a session that its strategy may see, as JSON. `session_of` is the inverse."""
     own = {"id", "goal", "strategy", "model", "budget", "template", "tools"}
     data = {name: getattr(session, name) for name in session.__dataclass_fields__ if name not in own}
-    return data | {"prompts": dict(session.prompts), "tools": [asdict(spec) for spec in session.tools]}
+    data |= {"tools": [asdict(spec) for spec in session.tools], "messages": [asdict(said) for said in session.messages]}
+    return data | {"prompts": dict(session.prompts)}
 
 
 def session_of(past: Sequence[Event]) -> Session:
     """The session as it was pinned when it was created, with the tools that were accepted since then."""
     created = past[0]
-    data, pinned = created.data, created.data["_session"]
+    data, kept = created.data, created.data["_session"]
     accepted = [event.data["_tools"] for event in past if event.type == "tools.changed"]
     names = ("date", "prompts", "verify", "output_schema", "context_tokens", "protocol")
     return Session(
@@ -286,12 +289,14 @@ def session_of(past: Sequence[Event]) -> Session:
         strategy=data["strategy"],
         model=data["model"],
         budget=Budget(**data["budget"]),
-        tools=tuple(ToolSpec(**spec) for spec in (accepted or [pinned["tools"]])[-1]),
-        files=tuple(pinned["files"]),
-        first_task=pinned.get("first_task", ""),
-        notes=tuple(pinned["notes"]),
+        tools=tuple(ToolSpec(**spec) for spec in (accepted or [kept["tools"]])[-1]),
+        files=tuple(kept["files"]),
+        first_task=kept.get("first_task", ""),
+        notes=tuple(kept["notes"]),
+        messages=tuple(Message(**said) for said in kept.get("messages", ())),
+        request=kept.get("request"),
         template=fill_in,
-        **{name: pinned[name] for name in names},
+        **{name: kept[name] for name in names},
     )
 
 
