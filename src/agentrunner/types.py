@@ -115,6 +115,8 @@ class ToolResult:
     """False when the call was never carried out: unknown, unreadable, or not allowed."""
     workspace: str = ""
     """Hash of the workspace after a call that may have changed it; empty when it was not taken."""
+    detail: JSON | None = None
+    """What listeners are told beside what the model reads; no model and no strategy sees it."""
 
 
 @dataclass(frozen=True, slots=True)

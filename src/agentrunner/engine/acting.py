@@ -172,7 +172,7 @@ def _answered(run: Run, place: str, step: JSON, call: ToolCall, answer: str, *, 
 
 def note_result(run: Run, place: str, step: JSON, result: ToolResult) -> ToolResult:
     data = fields_of(result) | {"artifacts": [fields_of(a) for a in result.artifacts]}
-    for name in ("saved_as", "ran", "workspace"):
+    for name in ("saved_as", "ran", "workspace", "detail"):
         data[f"_{name}"] = data.pop(name)
     run.artifacts |= {artifact["path"]: artifact for artifact in data["artifacts"]}
     run.log.note("tool.finished", place, step | data)
@@ -198,6 +198,7 @@ def result_of(event: Event) -> ToolResult:
         data["seconds"],
         data.get("_ran", True),
         data.get("_workspace", ""),
+        data.get("_detail"),
     )
 
 

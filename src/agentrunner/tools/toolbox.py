@@ -162,6 +162,7 @@ class LocalToolbox:
             artifacts=output.artifacts,
             saved_as=saved_as,
             seconds=round(seconds, 3),
+            detail=output.detail,
         )
 
 

@@ -33,6 +33,8 @@ class Output:
     content: str
     ok: bool = True
     artifacts: tuple[Artifact, ...] = ()
+    detail: JSON | None = None
+    """For listeners: the model does not see it."""
 
 
 @dataclass(frozen=True, slots=True)
