@@ -27,6 +27,8 @@ from agentrunner.server.routes import (
     files,
     messages,
     models,
+    runs,
+    steps,
     store_files,
     stores,
     threads,
@@ -40,6 +42,8 @@ PREFIXES = ("/v1", "/openai/v1", "/openai")
 
 ROUTES = [
     *assistants.ROUTES,
+    *runs.ROUTES,
+    *steps.ROUTES,
     *threads.ROUTES,
     *messages.ROUTES,
     *files.ROUTES,
@@ -75,7 +79,12 @@ def make_app(services: Services, policy: Policy) -> Guarding:
 
 @contextlib.asynccontextmanager
 async def _lifespan(services: Services, app: Starlette) -> AsyncGenerator[None]:
-    beside = [lambda: services.indexer.run(services), lambda: sweep_forever(services), *services.background]
+    beside = [
+        lambda: services.indexer.run(services),
+        lambda: sweep_forever(services),
+        services.worker.run,
+        *services.background,
+    ]
     tasks = [asyncio.create_task(_keep_running(start)) for start in beside]
     try:
         yield

@@ -50,12 +50,16 @@ def opened(settings: Settings, model_override: str | None = None) -> Generator[S
     from agentrunner.server.services import Services
     from agentrunner.server.storage.blobs import Blobs
     from agentrunner.server.storage.store import Store
+    from agentrunner.server.tools import Tools
+    from agentrunner.server.worker import Worker
 
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(contextlib.closing(open_journal(settings.home, settings.database_url)))
         store = stack.enter_context(contextlib.closing(Store(journal.database)))
         indexer = stack.enter_context(contextlib.closing(Indexer(settings.home, strict=settings.strict_file_types)))
-        yield Services(settings.home, settings, journal, store, Blobs(settings.home), indexer, model_override)
+        services = Services(settings.home, settings, journal, store, Blobs(settings.home), indexer, model_override)
+        services.tools, services.worker = Tools(services), Worker(services)
+        yield services
 
 
 def policy_of(services: Services, *, local: bool) -> Policy:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from agentrunner.config import Settings
     from agentrunner.server.indexing import Indexer
+    from agentrunner.server.tools import Tools
+    from agentrunner.server.worker import Worker
 
 
 @dataclass
@@ -29,6 +31,8 @@ class Services:
     store: Store
     blobs: Blobs
     indexer: Indexer
+    tools: Tools = field(init=False)
+    worker: Worker = field(init=False)
     model_override: str | None = None
     """Sent in place of every assistant's own model."""
     clock: Callable[[], float] = time.time

@@ -6,6 +6,8 @@ INSTRUCTIONS_CHARS = 256_000
 CONTENT_CHARS = 256_000
 """Of all text of one message."""
 TOOLS = 128
+TOOLS_OF_RUN = 20
+"""Where a run names its own."""
 FUNCTION_NAME_CHARS = 64
 FILES_OF_INTERPRETER = 20
 STORES_OF_OWNER = 1

@@ -1,0 +1,114 @@
+"""One attempt at a run: its session as it is pinned at the beginning, and the way on from what the journal holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from agentrunner.engine import Control
+from agentrunner.runner.served import Wanted, advance, created, new_session
+from agentrunner.runner.sessions import session_of
+from agentrunner.server.conversation import conversation
+from agentrunner.server.searching import stores_ready
+from agentrunner.server.services import Services
+from agentrunner.server.storage.tables import Tenant
+from agentrunner.server.wire.runs import OWN_NAMES
+from agentrunner.types import JSON, Event, Message, Session, ToolSpec
+
+if TYPE_CHECKING:
+    from agentrunner.config import Settings
+
+Opening = list[tuple[str, str, JSON]]
+
+
+async def begin_session(services: Services, owner: str, run: JSON, past: Sequence[Event]) -> tuple[Session, Opening]:
+    """The run's session, and the events that begin it when it is new: the thread is pinned by content."""
+    if past:
+        return session_of(past), []
+    if any(tool["type"] == "file_search" for tool in run["tools"]):
+        await stores_ready(services, owner, run["tool_resources"]["file_search"]["vector_store_ids"])
+
+    def read(t: Tenant) -> tuple[Message, ...]:
+        return conversation(t, run["thread_id"])
+
+    settings = settings_of(services, run)
+    code = await services.tools.prepare(owner, run)
+    wanted = Wanted(
+        id=run["id"],
+        request=request_of(run),
+        messages=await services.store.read(owner, read),
+        tools=(*services.tools.specs(run), *functions_of(run)),
+        files=code.names,
+        notes=code.notes,
+        prompts=services.tools.prompts,
+    )
+    session = new_session(wanted, settings)
+    return session, [("session.created", "", created(session, settings, code.level))]
+
+
+async def go_on(
+    services: Services,
+    owner: str,
+    run: JSON,
+    session: Session,
+    past: Sequence[Event],
+    opening: Opening,
+    tell: Callable[[Event | str], None],
+    control: Control,
+) -> Event:
+    """Until the run ends or waits for its client. `tell` hears of events, and of pieces of text where it streams."""
+    settings = settings_of(services, run)
+    toolbox = await services.tools.open(owner, run, past)
+    on_delta = tell if run["_stream"] else None
+    return await advance(session, settings, services.journal, past, opening, toolbox, tell, on_delta, control)
+
+
+def settings_of(services: Services, run: JSON) -> Settings:
+    """The server's settings, with the run's own model unless one was chosen for all."""
+    return services.settings.model_copy(update={"model": services.model_override or run["model"]})
+
+
+def request_of(run: JSON) -> JSON:
+    """What the strategy reads. What is usual is left out: some models refuse to be told their own defaults."""
+    truncation = run["truncation_strategy"]
+    request: JSON = {
+        "instructions": run["instructions"],
+        "additional_instructions": run["_additional_instructions"],
+        "truncation": truncation["last_messages"] if truncation["type"] == "last_messages" else "auto",
+        "max_prompt_tokens": run["max_prompt_tokens"],
+        "max_completion_tokens": run["max_completion_tokens"],
+        "reasoning_effort": run.get("reasoning_effort"),
+        "tool_choice": _choice(run["tool_choice"]),
+        "parallel_tool_calls": None if run["parallel_tool_calls"] else False,
+        "response_format": _form(run["response_format"]),
+    }
+    return request | {name: run[name] for name in ("temperature", "top_p") if run[name] != 1}
+
+
+def functions_of(run: JSON) -> tuple[ToolSpec, ...]:
+    """The client's functions. Nothing is added to what they take."""
+    return tuple(_function(tool["function"]) for tool in run["tools"] if tool["type"] == "function")
+
+
+def _function(function: JSON) -> ToolSpec:
+    return ToolSpec(
+        function["name"],
+        function.get("description") or "",
+        function.get("parameters") or {"type": "object", "properties": {}},
+        thoughts=False,
+        external=True,
+        strict=bool(function.get("strict")),
+    )
+
+
+def _choice(choice: Any) -> Any:
+    if not isinstance(choice, dict):
+        return None if choice == "auto" else choice
+    found = cast(JSON, choice)
+    if found["type"] == "function":
+        return found
+    return {"type": "function", "function": {"name": OWN_NAMES[found["type"]]}}
+
+
+def _form(form: Any) -> JSON | None:
+    return None if form in (None, "auto") or form["type"] == "text" else form

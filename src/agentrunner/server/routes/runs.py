@@ -1,0 +1,128 @@
+"""Runs: create, also with a thread, list, show, change, cancel, submit outputs; each stream of them."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from agentrunner.server.feed import Item, server_sent
+from agentrunner.server.requests import json_body, reply
+from agentrunner.server.runs import accept_outputs, add_run, ask_to_cancel
+from agentrunner.server.services import Services, owner_of, services_of
+from agentrunner.server.storage.tables import Tenant, public
+from agentrunner.server.threads import create_thread
+from agentrunner.server.wire.lists import listing, page_of
+from agentrunner.server.wire.runs import MODIFY_RUN, SUBMIT, create_run, create_thread_and_run, include_of
+from agentrunner.types import JSON
+
+POLL_AFTER_MS = 50
+"""How soon a client should ask again for a run: it costs little here, and most of what it waits for is a model."""
+
+
+async def create(request: Request) -> Response:
+    services, thread_id = services_of(request), request.path_params["thread_id"]
+    include_of(request.query_params.multi_items())
+    body = await json_body(request, create_run)
+    now = services.now
+    run, in_the_way = await services.store.write(owner_of(request), lambda t: add_run(t, thread_id, body, now))
+    if in_the_way:
+        await _cancel(services, owner_of(request), thread_id, in_the_way)
+    return _begun(request, services, run, [("thread.run.created", run), ("thread.run.queued", run)])
+
+
+async def create_with_thread(request: Request) -> Response:
+    services = services_of(request)
+    body = await json_body(request, create_thread_and_run)
+    now = services.now
+
+    def work(t: Tenant) -> tuple[JSON, JSON]:
+        thread = create_thread(t, body.get("thread") or {}, now)
+        return thread, add_run(t, thread["id"], body, now)[0]
+
+    thread, run = await services.store.write(owner_of(request), work)
+    services.indexer.wake()
+    first = [("thread.created", thread), ("thread.run.created", run), ("thread.run.queued", run)]
+    return _begun(request, services, run, first)
+
+
+async def submit(request: Request) -> Response:
+    services = services_of(request)
+    thread_id, id_ = request.path_params["thread_id"], request.path_params["run_id"]
+    body = await json_body(request, SUBMIT)
+
+    def work(t: Tenant) -> JSON:
+        run = accept_outputs(t, thread_id, id_, body)
+        return t.save("run", run | {"_stream": bool(body.get("stream"))}, parent=thread_id)
+
+    run = await services.store.write(owner_of(request), work)
+    return _begun(request, services, run, [])
+
+
+async def cancel(request: Request) -> Response:
+    thread_id, id_ = request.path_params["thread_id"], request.path_params["run_id"]
+    return _shown(await _cancel(services_of(request), owner_of(request), thread_id, id_))
+
+
+async def _cancel(services: Services, owner: str, thread_id: str, run_id: str) -> JSON:
+    run = await services.store.write(owner, lambda t: ask_to_cancel(t, thread_id, run_id))
+    services.worker.cancel(owner, run)
+    return run
+
+
+async def show_all(request: Request) -> Response:
+    thread_id, page = request.path_params["thread_id"], page_of(request.query_params)
+
+    def work(t: Tenant) -> list[JSON]:
+        t.need("thread", thread_id)
+        return t.page("run", page, parent=thread_id)
+
+    return reply(listing(await services_of(request).store.read(owner_of(request), work), page))
+
+
+async def show(request: Request) -> Response:
+    thread_id, id_ = request.path_params["thread_id"], request.path_params["run_id"]
+
+    def work(t: Tenant) -> JSON:
+        t.need("thread", thread_id)
+        return t.need("run", id_, thread_id)
+
+    return _shown(await services_of(request).store.read(owner_of(request), work))
+
+
+async def modify(request: Request) -> Response:
+    thread_id, id_ = request.path_params["thread_id"], request.path_params["run_id"]
+    body = await json_body(request, MODIFY_RUN)
+
+    def work(t: Tenant) -> JSON:
+        t.need("thread", thread_id)
+        run = t.lock("run", id_, thread_id)
+        if "metadata" in body:
+            run["metadata"] = body["metadata"] or {}
+        return t.save("run", run, parent=thread_id)
+
+    return _shown(await services_of(request).store.write(owner_of(request), work))
+
+
+def _begun(request: Request, services: Services, run: JSON, first: list[Item]) -> Response:
+    live = services.worker.begin(owner_of(request), run)
+    if not run["_stream"]:
+        return _shown(run)
+    told = [(name, public(data)) for name, data in first]
+    stream = server_sent(live.feed, live.feed.follow(), told)
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+
+
+def _shown(run: JSON) -> Response:
+    return reply(public(run), poll_after_ms=POLL_AFTER_MS)
+
+
+ROUTES = [
+    Route("/threads/runs", create_with_thread, methods=["POST"]),
+    Route("/threads/{thread_id}/runs", create, methods=["POST"]),
+    Route("/threads/{thread_id}/runs", show_all, methods=["GET"]),
+    Route("/threads/{thread_id}/runs/{run_id}", show, methods=["GET"]),
+    Route("/threads/{thread_id}/runs/{run_id}", modify, methods=["POST"]),
+    Route("/threads/{thread_id}/runs/{run_id}/cancel", cancel, methods=["POST"]),
+    Route("/threads/{thread_id}/runs/{run_id}/submit_tool_outputs", submit, methods=["POST"]),
+]

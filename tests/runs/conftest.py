@@ -1,0 +1,149 @@
+"""A server whose model does what the last message of the user says, and the official client."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+from tests.support.endpoint import Answer, Endpoint
+from tests.support.program import Agent
+
+JSON = dict[str, Any]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The client warns that what it calls is gone; here it is not."""
+    for item in items:
+        if Path(item.path).parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning"))
+
+
+def obey(request: JSON) -> Answer:
+    """`call a b`: calls these, then says what they returned; `wait 2`: answers after so many seconds; `refuse`: fails;
+    `long`: is cut off; `say ...`: says it; anything else: says how many messages it was given."""
+    messages = request["messages"]
+    asked = max(index for index, message in enumerate(messages) if message["role"] == "user")
+    results = [str(message["content"]) for message in messages[asked:] if message["role"] == "tool"]
+    word, _, rest = str(messages[asked]["content"]).partition(" ")
+    if results:
+        return Answer("the results: " + ", ".join(results))
+    match word:
+        case "call":
+            return Answer(calls=tuple((name, {"of": "pens"}) for name in rest.split()))
+        case "wait":
+            return Answer("waited", delay_s=float(rest))
+        case "refuse":
+            return Answer(status=400, body=b'{"error":{"message":"I refuse"}}')
+        case "long":
+            return Answer("cut", finish="length")
+        case "say":
+            return Answer(rest)
+        case _:
+            return Answer(f"{len(messages)} messages")
+
+
+@dataclass
+class Server:
+    """`agent serve` before an endpoint. It can be killed and started again."""
+
+    agent: Agent
+    endpoint: Endpoint
+    arguments: tuple[str, ...] = ()
+    url: str = ""
+    process: subprocess.Popen[bytes] | None = None
+    clients: list[OpenAI] = field(default_factory=list[OpenAI])
+
+    def start(self) -> None:
+        arguments = ("serve", "--base-url", self.endpoint.base_url, "--port", "0", *self.arguments)
+        self.process = self.agent.start(*arguments)
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if found := re.search(rb"http://[\w.:\[\]-]+:\d+", line):
+                self.url = found[0].decode() + "/v1"
+                return
+        assert self.process.stderr is not None
+        raise AssertionError(self.process.stderr.read().decode())
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.communicate(timeout=20)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.communicate(timeout=20)
+
+    def client(self) -> OpenAI:
+        client = OpenAI(base_url=self.url, api_key="x", max_retries=0, timeout=30, _strict_response_validation=True)
+        self.clients.append(client)
+        return client
+
+
+@contextlib.contextmanager
+def server_in(folder: Path, endpoint: Endpoint, *arguments: str) -> Iterator[Server]:
+    server = Server(Agent(folder), endpoint, arguments)
+    server.start()
+    try:
+        yield server
+    finally:
+        for client in server.clients:
+            client.close()
+        server.stop()
+
+
+@pytest.fixture(scope="package")
+def endpoint() -> Iterator[Endpoint]:
+    with Endpoint(obey) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Iterator[Server]:
+    with server_in(tmp_path_factory.mktemp("serve"), endpoint) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[OpenAI]:
+    opened = server.client()
+    yield opened
+    opened.close()
+
+
+def function(name: str) -> JSON:
+    parameters = {"type": "object", "properties": {"of": {"type": "string"}}, "required": ["of"]}
+    return {"type": "function", "function": {"name": name, "description": name, "parameters": parameters}}
+
+
+PRICES = [function("price"), function("weight")]
+
+
+def assistant(client: OpenAI, *tools: JSON, **more: Any) -> str:
+    return client.beta.assistants.create(model="any", tools=list(tools), **more).id  # pyright: ignore
+
+
+def thread(client: OpenAI, *messages: str) -> str:
+    return client.beta.threads.create(messages=[{"role": "user", "content": text} for text in messages]).id  # pyright: ignore
+
+
+def texts(client: OpenAI, thread_id: str) -> list[str]:
+    """What was said in the thread, oldest first."""
+    listed = client.beta.threads.messages.list(thread_id, order="asc")  # pyright: ignore[reportDeprecated]
+    return [part.text.value for message in listed for part in message.content if part.type == "text"]
+
+
+def wait_until(done: Callable[[], bool], seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(0.02)
