@@ -162,10 +162,12 @@ def open_sandbox(
     confirmed_none: bool = False,
     allow_net: Sequence[str] | Network = (),
     on_request: Callable[[Request], None] | None = None,
+    place: str = "",
 ) -> Sandbox:
     """The best sandbox of the wanted level. "auto" takes FULL, else PARTIAL, never NONE. `environment` is added to the
     few variables that programs get. `allow_net`: hosts, as name or name:port, that programs may reach by HTTP through a
-    proxy; `on_request` is told of each try. Raises `SandboxError` with the cause and the remedy."""
+    proxy; `on_request` is told of each try. `place`: where programs find the workspace as well, and begin (at level
+    FULL). Raises `SandboxError` with the cause and the remedy."""
     if sys.platform != "linux":
         raise SandboxError(
             f"there is no sandbox for {sys.platform} yet: code and commands cannot be run", "files and web still work"
@@ -177,7 +179,7 @@ def open_sandbox(
     refusals: list[str] = []
     for offer in offers(level, launcher):
         reaching = network if network.hosts and offer.level == "FULL" else None
-        wall = build(offer, real, limits or Limits(), {**(VARIABLES if reaching else {}), **(environment or {})})
+        wall = build(offer, real, limits or Limits(), {**(VARIABLES if reaching else {}), **(environment or {})}, place)
         if not (refusal := try_out(wall)):
             lacks = lacking(offer, wall)
             if network.hosts and offer.level == "PARTIAL":

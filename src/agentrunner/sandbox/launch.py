@@ -59,6 +59,8 @@ class Wall:
     owners: Mapping[str, list[int]] = field(default_factory=dict[str, list[int]])
     private: PrivateFolder | None = None
     """At "landlock" and "none": what stands in for /tmp."""
+    place: str = ""
+    """Where programs find the workspace as well, and begin; empty: only at its own path."""
     group: TaskGroup | None = None
     """What bounds the number of tasks where nothing else does."""
     ready: Ready = field(default_factory=Ready, compare=False)
@@ -170,7 +172,7 @@ def _program(wall: Wall, argv: Sequence[str]) -> dict[str, Any]:
     return {
         "argv": list(argv),
         "env": dict(wall.environment),
-        "cwd": wall.workspace,
+        "cwd": wall.place or wall.workspace,
         "rlimits": _rlimits(wall),
         "filter": wall.filter,
     }

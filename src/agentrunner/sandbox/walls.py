@@ -57,9 +57,9 @@ def offers(level: str, launcher: str) -> list[Offer]:
     return [*full, Offer("PARTIAL", "landlock")] if level == "auto" else full
 
 
-def build(offer: Offer, workspace: str, limits: Limits, environment: Mapping[str, str]) -> Wall:
+def build(offer: Offer, workspace: str, limits: Limits, environment: Mapping[str, str], place: str = "") -> Wall:
     """Nothing is started yet. Below FULL it makes a private temporary folder, which `Wall.discard`
-    removes."""
+    removes. `place` is where the workspace is mounted a second time; only FULL can do that."""
     full = offer.level == "FULL"
     private = None if full else PrivateFolder.make()
     tmp = private.path if private else ""
@@ -72,6 +72,7 @@ def build(offer: Offer, workspace: str, limits: Limits, environment: Mapping[str
     owner = [state.st_uid, state.st_gid] if os.geteuid() == 0 else own
     path = [os.path.join(tmp, "bin") if tmp else _WRAPPERS] if wrappers else []
     machine = os.uname().machine
+    second = (Step("bind", place, workspace, writable=True, own="workspace"),) if place and full else ()
     host_ids = _spare_ids() if full and offer.unprivileged and os.geteuid() == 0 else None
     return Wall(
         launcher=offer.launcher,
@@ -79,10 +80,11 @@ def build(offer: Offer, workspace: str, limits: Limits, environment: Mapping[str
         limits=limits,
         environment={**_environment(tmp or "/tmp", path), **environment},  # noqa: S108 - a private one
         filter=seccomp.assemble(machine, network=full) if machine in seccomp.AUDIT_ARCH else b"",
-        mounts=() if tmp else tuple(mounts(workspace, owner[0], owner[1], (*wrappers, *fonts))),
+        mounts=() if tmp else tuple(mounts(workspace, owner[0], owner[1], (*wrappers, *fonts, *second))),
         host_ids=host_ids,
         owners={"workspace": owner, "caller": own},
         private=private,
+        place=place if full else "",
         group=_task_group(limits) if os.geteuid() == 0 and not host_ids else None,
     )
 
