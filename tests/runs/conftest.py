@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
+from agentrunner.errors import SandboxError
+from agentrunner.sandbox import open_sandbox
 from tests.support.endpoint import Answer, Endpoint
 from tests.support.program import Agent
 
@@ -28,17 +30,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def obey(request: JSON) -> Answer:
-    """`call a b`: calls these, then says what they returned; `wait 2`: answers after so many seconds; `refuse`: fails;
+    """`call a b`: calls these, then says what they returned; `run CODE` and `search WORDS` call the server's tools,
+    then link to out.csv or cite what was found first; `wait 2`: answers after so many seconds; `refuse`: fails;
     `long`: is cut off; `say ...`: says it; anything else: says how many messages it was given."""
     messages = request["messages"]
     asked = max(index for index, message in enumerate(messages) if message["role"] == "user")
     results = [str(message["content"]) for message in messages[asked:] if message["role"] == "tool"]
     word, _, rest = str(messages[asked]["content"]).partition(" ")
+    if results and word == "run":
+        return Answer("Here: [the table](sandbox:/mnt/data/out.csv).")
+    if results and (marks := re.findall("【.*?】", results[0])):
+        return Answer(f"It is blue{marks[0]}, says the file. Not so: 【99:9†source】.")
     if results:
         return Answer("the results: " + ", ".join(results))
     match word:
         case "call":
             return Answer(calls=tuple((name, {"of": "pens"}) for name in rest.split()))
+        case "run":
+            return Answer(calls=(("python", {"code": rest}),))
+        case "search":
+            return Answer(calls=(("file_search", {"query": rest}),))
         case "wait":
             return Answer("waited", delay_s=float(rest))
         case "refuse":
@@ -130,6 +141,15 @@ PRICES = [function("price"), function("weight")]
 
 def assistant(client: OpenAI, *tools: JSON, **more: Any) -> str:
     return client.beta.assistants.create(model="any", tools=list(tools), **more).id  # pyright: ignore
+
+
+@pytest.fixture(scope="session")
+def full_sandbox(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skips where code cannot be run as the code interpreter needs it."""
+    try:
+        open_sandbox(tmp_path_factory.mktemp("sandbox"), level="full").close()
+    except SandboxError as error:
+        pytest.skip(f"no code interpreter here: {error}")
 
 
 def thread(client: OpenAI, *messages: str) -> str:

@@ -83,6 +83,7 @@ async def _lifespan(services: Services, app: Starlette) -> AsyncGenerator[None]:
         lambda: services.indexer.run(services),
         lambda: sweep_forever(services),
         services.worker.run,
+        services.tools.run,
         *services.background,
     ]
     tasks = [asyncio.create_task(_keep_running(start)) for start in beside]

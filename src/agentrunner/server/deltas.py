@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agentrunner.server.wire.parts import list_in
 from agentrunner.types import JSON
 
 
@@ -16,10 +17,10 @@ def step_delta(step: JSON, call: JSON) -> tuple[str, JSON]:
     return "thread.run.step.delta", delta
 
 
-def outputs_of(content: str, images: list[str]) -> list[JSON]:
-    """What a cell of the code interpreter brought: the first line, which says no more than that it went well, is for
-    the model alone."""
-    logs = content.removeprefix("ok").lstrip("\n") if content == "ok" or content.startswith("ok\n") else content
+def outputs_of(content: str, detail: JSON) -> list[JSON]:
+    """What a cell of the code interpreter brought; where it did not come to run, what the model was told."""
+    logs = str(detail.get("logs", content))
+    images: list[str] = list_in(detail, "images")
     outputs: list[JSON] = [{"type": "logs", "logs": logs}] if logs else []
     return outputs + [{"type": "image", "image": {"file_id": file_id}} for file_id in images]
 

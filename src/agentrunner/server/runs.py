@@ -63,6 +63,8 @@ def keep(t: Tenant, run: JSON, objects: dict[str, tuple[str, JSON]]) -> bool:
     for id_, (kind, data) in objects.items():
         parent = run_id if kind == "step" else thread_id
         old = t.get(kind, id_, parent)
+        if old is not None and (old["status"], data["status"]) == ("completed", "completed"):
+            continue
         if old is not None:
             t.save(kind, data | {"metadata": old["metadata"]}, parent=parent)
         elif not t.execute("SELECT 1 FROM server_objects WHERE id = ?", (id_,)).fetchone():

@@ -17,7 +17,7 @@ from agentrunner.server.deltas import message_delta, outputs_of, step_delta, tex
 from agentrunner.server.ids import derived_id
 from agentrunner.server.marks import Passage, annotations_in
 from agentrunner.server.storage.tables import public
-from agentrunner.server.wire.parts import object_in
+from agentrunner.server.wire.parts import list_in, object_in
 from agentrunner.server.wire.runs import OWN_NAMES, TERMINAL, new_step
 from agentrunner.server.wire.threads import new_message
 from agentrunner.types import JSON, Event
@@ -295,10 +295,9 @@ class RunView:
         detail: JSON = data.get("_detail") or {}
         delta: JSON = {"index": index, "type": call["type"]}
         if call["type"] == "code_interpreter":
-            images: list[str] = detail.get("images", [])
-            outputs = outputs_of(data["content"], images)
+            outputs = outputs_of(data["content"], detail)
             call["code_interpreter"]["outputs"] = outputs
-            self._images += images
+            self._images += list_in(detail, "images")
             numbered = [{"index": place, **output} for place, output in enumerate(outputs)]
             delta["code_interpreter"] = {"outputs": numbered}
         elif call["type"] == "file_search":

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from agentrunner.journal import session_folder
+from agentrunner.server.desks import Desks, lay_out
+from agentrunner.server.file_search import MAX_BYTES, search_tool
+from agentrunner.server.interpreter import interpreter_tool, python_spec, save
+from agentrunner.server.marks import paths_in
 from agentrunner.server.services import Services
 from agentrunner.server.steps import RunView
+from agentrunner.server.storage.tables import Tenant
 from agentrunner.strategies.prompts import load_prompts
 from agentrunner.tools import LocalToolbox, Policy, Tool
 from agentrunner.types import JSON, Event, ToolSpec
+
+CLEAR_S = 30.0
+MAX_NAMED = 20
+"""Files that one answer may link to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +38,69 @@ class Tools:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._desks = Desks(services.home, services.settings)
 
     @cached_property
     def prompts(self) -> Mapping[str, str]:
         return load_prompts(self._services.settings.prompts)
 
+    async def run(self) -> None:
+        """Clears desks that nobody uses, until cancelled; then all of them."""
+        try:
+            while True:
+                await asyncio.sleep(CLEAR_S)
+                threads = await self._services.store.read_all(
+                    lambda execute: {
+                        str(id_)
+                        for (id_,) in execute("SELECT id FROM server_objects WHERE kind = 'thread' AND deleted = 0")
+                    }
+                )
+                await self._desks.clear(lambda id_, known=threads: id_ not in known)
+        finally:
+            await self._desks.aclose()
+
     def specs(self, run: JSON) -> tuple[ToolSpec, ...]:
         """As a model sees them; the deliberation is the client's own affair."""
-        return tuple(replace(tool.spec(), thoughts=False) for tool in self._made("", run, 0))
+        made = [python_spec()] if _has(run, "code_interpreter") else []
+        made += [search_tool(None, "", run)] if _has(run, "file_search") else []
+        return tuple(replace(tool.spec(), thoughts=False) for tool in made)
 
     async def prepare(self, owner: str, run: JSON) -> Code:
-        """What has to be there before the run begins."""
-        return Code()
+        """What has to be there before the run begins. Raises `UsageError` where code cannot be run."""
+        if not _has(run, "code_interpreter"):
+            return Code()
+        desk = await self._desks.at(run["thread_id"])
+        desk.cells.warm_up()
+        ids: list[str] = run["tool_resources"]["code_interpreter"]["file_ids"]
+
+        def read(t: Tenant) -> list[JSON]:
+            return t.children("file", ids)
+
+        files = await self._services.store.read(owner, read)
+        names, notes = await asyncio.to_thread(lay_out, desk.folder, files, self._services.blobs.path)
+        return Code(tuple(names), tuple(notes), desk.sandbox.level)
 
     async def open(self, owner: str, run: JSON, past: Sequence[Event]) -> LocalToolbox:
+        made: list[Tool] = []
+        if _has(run, "code_interpreter"):
+            desk = await self._desks.at(run["thread_id"])
+            made.append(interpreter_tool(self._services, owner, desk, self._services.settings.python_timeout))
+        if _has(run, "file_search"):
+            made.append(search_tool(self._services, owner, run))
         outputs = session_folder(self._services.home, run["id"]) / "outputs"
-        return LocalToolbox(self._made(owner, run, len(past)), policy=Policy("yes"), outputs=outputs)
+        return LocalToolbox(made, policy=Policy("yes"), outputs=outputs, max_result_bytes=2 * MAX_BYTES)
 
     async def save_named(self, owner: str, view: RunView, event: Event) -> None:
-        """Make files of those that an answer names."""
+        """Make files of those that an answer links to."""
+        if event.type != "completion.received" or not _has(view.run, "code_interpreter"):
+            return
+        paths = dict.fromkeys(path for path, _ in paths_in(str(event.data["text"])))
+        for path in list(paths)[:MAX_NAMED]:
+            if path not in view.files:
+                desk = await self._desks.at(view.run["thread_id"])
+                file_id = await save(self._services, owner, desk.places.root, path)
+                view.files |= {path: file_id} if file_id else {}
 
-    def _made(self, owner: str, run: JSON, past: int) -> list[Tool]:
-        return []
+
+def _has(run: JSON, kind: str) -> bool:
+    return any(tool["type"] == kind for tool in run["tools"])

@@ -157,12 +157,12 @@ def python_tool(cells: Cells, sandbox: Sandbox, workspace: Workspace, timeout_s:
         moved = await in_thread(workspace.sweep)
         artifacts = await in_thread(workspace.changed_since, before, cell.figures)
         asked = network_lines(sandbox.take_requests())
-        return Output(_told(cell, artifacts, moved, asked), cell.ok and not cell.stopped, artifacts)
+        return Output(told(cell, artifacts, moved, asked), cell.ok and not cell.stopped, artifacts)
 
     return replace(python, seen=cells.seen)
 
 
-def _told(cell: Cell, artifacts: tuple[Artifact, ...], moved: str, asked: list[str]) -> str:
+def told(cell: Cell, artifacts: tuple[Artifact, ...], moved: str, asked: list[str]) -> str:
     """The outcome in the first line, then what the code printed, in the order of reading."""
     if cell.stopped:
         parts = [f"error: {cell.stopped}"]

@@ -1,0 +1,135 @@
+"""One sandboxed interpreter for each thread, with the thread's files: its folder is /mnt/data to whatever runs there.
+
+A desk is cleared after an hour without use: variables are gone then, files stay as long as the thread does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentrunner.errors import SandboxError, UsageError
+from agentrunner.journal.sessions import make_private
+from agentrunner.sandbox import Limits, Sandbox, open_sandbox
+from agentrunner.tools.python import Cells
+from agentrunner.tools.workspace import Workspace
+from agentrunner.types import JSON
+
+if TYPE_CHECKING:
+    from agentrunner.config import Settings
+
+PLACE = "/mnt/data"
+IDLE_S = 3_600.0
+"""What the original kept an interpreter for."""
+
+
+@dataclass
+class Desk:
+    """An interpreter and its folder."""
+
+    folder: Path
+    sandbox: Sandbox
+    cells: Cells
+    places: Workspace
+    used: float = field(default_factory=time.monotonic)
+    busy: bool = False
+
+    async def aclose(self) -> None:
+        await self.cells.aclose()
+        await self.sandbox.aclose()
+
+    @property
+    def worn_out(self) -> bool:
+        """Whether it has used the processor time that one interpreter may use."""
+        return self.sandbox.cpu_used_s >= self.sandbox.limits.cpu_total_s
+
+
+class Desks:
+    """By thread. All of it belongs to one event loop."""
+
+    def __init__(self, home: Path, settings: Settings) -> None:
+        self._home, self._settings = home, settings
+        self._desks: dict[str, Desk] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+
+    def folder(self, thread_id: str) -> Path:
+        return make_private(self._home, "threads", thread_id)
+
+    async def at(self, thread_id: str) -> Desk:
+        """The thread's desk. Raises `UsageError` where code cannot be run as it should."""
+        async with self._opening.setdefault(thread_id, asyncio.Lock()):
+            desk = self._desks.get(thread_id)
+            if desk is not None and desk.worn_out and not desk.busy:
+                await self._desks.pop(thread_id).aclose()
+                desk = None
+            if desk is None:
+                desk = self._desks[thread_id] = await asyncio.to_thread(self._open, self.folder(thread_id))
+            desk.used = time.monotonic()
+            return desk
+
+    def _open(self, folder: Path) -> Desk:
+        settings = self._settings
+        try:
+            if settings.sandbox in ("partial", "none"):
+                raise SandboxError(f"--sandbox {settings.sandbox} was given")
+            sandbox = open_sandbox(
+                folder,
+                level="full",
+                launcher=settings.sandbox_launcher,
+                limits=Limits.parse(settings.sandbox_limits),
+                allow_net=settings.allow_net,
+                place=PLACE,
+            )
+        except SandboxError as error:
+            raise UsageError(
+                f"the code interpreter needs the sandbox at level FULL, where {PLACE} can be mounted; {error.message}",
+                "run 'agent doctor', or leave code_interpreter out of the tools",
+            ) from None
+        return Desk(folder, sandbox, Cells(sandbox), Workspace(folder, folder.parent / "outputs"))
+
+    async def clear(self, gone: Callable[[str], bool]) -> None:
+        """Close what was not used for long, and remove the folders of threads that are gone."""
+        now = time.monotonic()
+        for thread_id in list(self._desks):
+            desk = self._desks[thread_id]
+            if not desk.busy and (now - desk.used > IDLE_S or gone(thread_id)):
+                await self._desks.pop(thread_id).aclose()
+        folders = self._home / "threads"
+        for folder in sorted(folders.iterdir()) if folders.is_dir() else ():
+            if folder.name not in self._desks and gone(folder.name):
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                self._opening.pop(folder.name, None)
+
+    async def aclose(self) -> None:
+        for thread_id in list(self._desks):
+            await self._desks.pop(thread_id).aclose()
+
+
+def lay_out(folder: Path, files: Sequence[JSON], path_of: Callable[[str], Path]) -> tuple[list[str], list[str]]:
+    """Put copies of these files on a desk, each under its id, with a link by its own name where that is free. Their
+    names there, and sentences for the model that say both."""
+    names: list[str] = []
+    sentences: list[str] = []
+    for file in files:
+        place = folder / file["id"]
+        if not os.path.lexists(place):
+            # Not in the folder itself: what runs there could have put a link in its way.
+            part = folder.parent / f".{folder.name}.{file['id']}"
+            shutil.copyfile(path_of(file["_sha256"]), part)
+            part.replace(place)
+        link = folder / file["filename"]
+        if not os.path.lexists(link):
+            link.symlink_to(file["id"])
+        if link.is_symlink() and str(link.readlink()) == file["id"]:
+            names.append(file["filename"])
+            sentences.append(f"{PLACE}/{file['filename']} is also there as {PLACE}/{file['id']}.")
+        else:
+            names.append(file["id"])
+            sentences.append(f"{PLACE}/{file['id']} was uploaded as {file['filename']}.")
+    return names, sentences

@@ -1,0 +1,71 @@
+"""File search as a tool of a run: passages of its vector stores, each with a mark by which an answer cites it."""
+
+from __future__ import annotations
+
+from agentrunner.server.faults import ApiError
+from agentrunner.server.marks import mark_of
+from agentrunner.server.searching import Found, search_stores
+from agentrunner.server.services import Services
+from agentrunner.server.wire.parts import object_in
+from agentrunner.tools import Context, Output, Tool, ToolError, tool
+from agentrunner.types import JSON
+
+USUAL_RESULTS = 20
+RANKER = "default_2024_08_21"
+PLACES_OF_CALL = 50
+"""No search finds more, so passages of several searches of one answer have different marks."""
+MAX_BYTES = 64 * 1024
+"""Of all passages of one search: about 16,000 tokens."""
+
+
+def search_tool(services: Services | None, owner: str, run: JSON) -> Tool:
+    options = next(object_in(one, "file_search") for one in run["tools"] if one["type"] == "file_search")
+    limit = int(options.get("max_num_results") or USUAL_RESULTS)
+    ranking: JSON = {
+        "ranker": RANKER,
+        "score_threshold": float(object_in(options, "ranking_options").get("score_threshold") or 0),
+    }
+    stores: list[str] = run["tool_resources"]["file_search"]["vector_store_ids"]
+
+    @tool(effect="pure")
+    async def file_search(query: str, context: Context) -> Output:
+        """Find passages in the user's files. Ask for what the passage says, in words that may stand in it."""
+        if not query.strip():
+            raise ToolError("`query` is empty. Call file_search again with what to look for.")
+        assert services is not None
+        try:
+            found = await search_stores(
+                services, owner, stores, [query], limit=limit, score_threshold=ranking["score_threshold"]
+            )
+        except ApiError as error:
+            raise ToolError(error.message) from None
+        return _told(found, context.key, ranking)
+
+    return file_search
+
+
+def _told(found: list[Found], key: str, ranking: JSON) -> Output:
+    number, _, position = key.rpartition("/tool:")[2].partition(":")
+    first = int(position) * PLACES_OF_CALL
+    passages: dict[str, list[str]] = {}
+    shown: list[str] = []
+    size = 0
+    for place, one in enumerate(found, first):
+        size += len(one.text.encode())
+        if size > MAX_BYTES:
+            break
+        mark = mark_of(int(number), place)
+        passages[mark] = [one.file_id, one.filename, one.text]
+        shown.append(f"【{mark}†source】 {one.filename}{', ' + one.place if one.place else ''}\n{one.text}")
+    results = [_result(one) for one in found[: len(shown)]]
+    detail: JSON = {"file_search": {"ranking_options": ranking, "results": results}, "passages": passages}
+    return Output("\n\n".join(shown) or "Nothing was found. Try other words.", detail=detail)
+
+
+def _result(one: Found) -> JSON:
+    return {
+        "file_id": one.file_id,
+        "file_name": one.filename,
+        "score": min(1.0, max(0.0, one.score)),
+        "content": [{"type": "text", "text": one.text}],
+    }

@@ -1,0 +1,90 @@
+"""File search: passages of the run's stores, and citations that fit the text."""
+# pyright: reportDeprecated=false, reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from openai import OpenAI
+
+from tests.runs.conftest import assistant, texts, thread
+
+SEARCH = {"type": "file_search"}
+CONTENT: Any = "step_details.tool_calls[*].file_search.results[*].content"
+
+
+def stored(client: OpenAI, name: str, text: str) -> tuple[str, str]:
+    """A vector store with this file, and the file."""
+    file = client.files.create(file=(name, text.encode()), purpose="assistants")
+    store = client.vector_stores.create(name="s", file_ids=[file.id])
+    client.vector_stores.files.poll(file.id, vector_store_id=store.id)
+    return store.id, file.id
+
+
+def ask(client: OpenAI, store_id: str, question: str) -> tuple[str, Any, Any]:
+    """The thread, the run, and the call of its first step."""
+    made = assistant(client, SEARCH, tool_resources={"file_search": {"vector_store_ids": [store_id]}})
+    talk = thread(client, question)
+    run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
+    steps = client.beta.threads.runs.steps.list(run.id, thread_id=talk, order="asc", include=[CONTENT])
+    [call] = cast(Any, next(iter(steps)).step_details).tool_calls
+    return talk, run, call
+
+
+def test_an_answer_cites_the_passage_that_it_rests_on(client: OpenAI) -> None:
+    store_id, file_id = stored(client, "birds.md", "The kingfisher is blue. Its beak is long.")
+    talk, run, call = ask(client, store_id, "search kingfisher")
+
+    assert run.status == "completed"
+    [result] = call.file_search.results
+    assert (result.file_id, result.file_name, "kingfisher" in result.content[0].text) == (file_id, "birds.md", True)
+    assert 0 <= result.score <= 1
+    [message] = client.beta.threads.messages.list(talk, run_id=run.id)
+    text = cast(Any, message.content)[0].text
+    [citation] = text.annotations
+    assert text.value[citation.start_index : citation.end_index] == citation.text
+    assert citation.text.startswith("【")
+    assert (citation.file_citation.file_id, "kingfisher" in citation.file_citation.quote) == (file_id, True)
+
+
+def test_passages_are_told_only_to_who_asks_for_them(client: OpenAI) -> None:
+    store_id, _ = stored(client, "birds.md", "The kingfisher is blue.")
+    talk, run, _ = ask(client, store_id, "search kingfisher")
+
+    [called, _] = client.beta.threads.runs.steps.list(run.id, thread_id=talk, order="asc")
+    [call] = cast(Any, called.step_details).tool_calls
+    assert [one.content for one in call.file_search.results] == [None]
+
+
+def test_an_attachment_of_the_thread_is_searched_too(client: OpenAI) -> None:
+    file = client.files.create(file=("fish.txt", b"The herring is silver."), purpose="assistants")
+    attached: Any = {"file_id": file.id, "tools": [SEARCH]}
+    first: Any = {"role": "user", "content": "search herring", "attachments": [attached]}
+    talk = client.beta.threads.create(messages=[first]).id
+
+    run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=assistant(client, SEARCH))
+
+    [message] = client.beta.threads.messages.list(talk, run_id=run.id)
+    [citation] = cast(Any, message.content)[0].text.annotations
+    assert citation.file_citation.file_id == file.id
+
+
+def test_nothing_found_is_said_and_not_cited(client: OpenAI) -> None:
+    store = client.vector_stores.create(name="empty")
+    talk, run, call = ask(client, store.id, "search unicorn")
+
+    assert (run.status, call.file_search.results) == ("completed", [])
+    assert texts(client, talk)[-1] == "the results: Nothing was found. Try other words."
+
+
+def test_citations_come_by_stream_too(client: OpenAI) -> None:
+    store_id, _ = stored(client, "birds.md", "The kingfisher is blue.")
+    made = assistant(client, SEARCH, tool_resources={"file_search": {"vector_store_ids": [store_id]}})
+    talk = thread(client, "search kingfisher")
+    with client.beta.threads.runs.stream(thread_id=talk, assistant_id=made) as stream:
+        stream.until_done()
+
+    [message] = stream.get_final_messages()
+    [kept] = client.beta.threads.messages.list(talk, run_id=stream.get_final_run().id)
+    assert len(cast(Any, message.content)[0].text.annotations) == 1
+    assert message.content == kept.content
