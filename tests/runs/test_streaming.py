@@ -107,6 +107,18 @@ def test_the_clients_own_handler_puts_all_of_it_together(client: OpenAI) -> None
     assert second.said == "the results: 7"
 
 
+def test_outputs_that_come_at_once_are_not_lost(client: OpenAI) -> None:
+    made = assistant(client, *PRICES)
+    for _ in range(10):
+        talk = thread(client, "call price")
+        with client.beta.threads.runs.stream(thread_id=talk, assistant_id=made) as stream:
+            run = next(event.data for event in stream if event.event == "thread.run.requires_action")
+            [call] = cast(Any, run.required_action).submit_tool_outputs.tool_calls
+            given: Any = {"tool_call_id": call.id, "output": "7"}
+            client.beta.threads.runs.submit_tool_outputs(run_id=run.id, thread_id=talk, tool_outputs=[given])
+        assert client.beta.threads.runs.poll(run.id, thread_id=talk).status == "completed"
+
+
 def test_a_failed_run_says_so_in_its_last_event(client: OpenAI) -> None:
     talk = thread(client, "refuse")
     with client.beta.threads.runs.stream(thread_id=talk, assistant_id=assistant(client)) as stream:

@@ -26,6 +26,10 @@ from agentrunner.types import JSON, Event
 
 LOOK_S = 0.25
 """How often runs are looked at whose time is up."""
+LOOKS_FOR_ORPHANS = 20
+"""Every so many of these looks are also for runs that another server left."""
+ACTIVE_HERE = ("queued", "in_progress", "cancelling")
+"""States in which somebody should be working on a run."""
 TURN_S = 0.05
 """How often a run that waits for another of its thread looks whether that has ended."""
 
@@ -44,6 +48,11 @@ class Live:
     told: Emitted = field(default_factory=Emitted)
     """What happened outside of the session and waits to be told."""
 
+    @property
+    def ending(self) -> bool:
+        """Whether it waits for its client: its attempt is over, but for letting go of the session."""
+        return self.view.run["status"] == "requires_action"
+
     def stop(self) -> None:
         """End what the session does now; what it has done is in the journal."""
         self.control.stop("cancelled")
@@ -57,28 +66,33 @@ class Worker:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._live: dict[str, Live] = {}
+        self._idle: set[str] = set()
 
     async def run(self) -> None:
         """Take up what an earlier server left, then watch over what is active, until cancelled."""
         try:
-            for owner, run in await self._rows(("queued", "in_progress", "cancelling")):
+            for owner, run in await self._rows(ACTIVE_HERE):
                 self.begin(owner, run)
+            looks = 0
             while True:
                 await asyncio.sleep(LOOK_S)
                 await self._expire()
+                looks += 1
+                if looks % LOOKS_FOR_ORPHANS == 0:
+                    await self._take_up()
         finally:
             await self._leave()
 
     def begin(self, owner: str, run: JSON) -> Live:
         """Work on a run. What it does from now on is told in the `feed` of the answer."""
-        found = self._live.get(run["id"])
-        if found is not None:
-            return found
+        before = self._live.get(run["id"])
+        if before is not None and not before.ending:
+            return before
         # Its view is made again from the journal, from the beginning.
         fresh = run | {"status": "queued", "required_action": None, "usage": None}
         live = Live(owner, RunView(fresh))
         self._live[run["id"]] = live
-        live.task = asyncio.create_task(self._work(live, run["status"]))
+        live.task = asyncio.create_task(self._work(live, run["status"], before))
         return live
 
     def live(self, run_id: str) -> Live | None:
@@ -87,7 +101,7 @@ class Worker:
     def cancel(self, owner: str, run: JSON) -> None:
         """The row says that it is to be cancelled: see that it happens."""
         live = self._live.get(run["id"])
-        if live is None:
+        if live is None or live.ending:
             self.begin(owner, run)
             return
         live.told += live.view.cancelling()
@@ -96,9 +110,11 @@ class Worker:
 
     # --- one run -------------------------------------------------------------------------------------------------
 
-    async def _work(self, live: Live, status: str) -> None:
+    async def _work(self, live: Live, status: str, before: Live | None) -> None:
         run = live.view.run
         try:
+            if before is not None and before.task is not None:
+                await asyncio.wait({before.task})
             with SessionLock(self._services.home, run["id"]):
                 await self._attempt(live, status)
         except (SessionBusy, Fenced):
@@ -113,7 +129,8 @@ class Worker:
             if not live.view.over:
                 await self._store(live, live.view.fail(self._services.now, text))
         finally:
-            self._live.pop(run["id"], None)
+            if self._live.get(run["id"]) is live:
+                del self._live[run["id"]]
             live.feed.end()
 
     async def _attempt(self, live: Live, status: str) -> None:
@@ -210,6 +227,14 @@ class Worker:
         live.feed.tell(emitted)
 
     # --- all runs ------------------------------------------------------------------------------------------------
+
+    async def _take_up(self) -> None:
+        """Begin runs that nobody worked on at the last look either: one that was made a moment ago is its handler's."""
+        idle = [(owner, run) for owner, run in await self._rows(ACTIVE_HERE) if run["id"] not in self._live]
+        for owner, run in idle:
+            if run["id"] in self._idle:
+                self.begin(owner, run)
+        self._idle = {run["id"] for _, run in idle}
 
     async def _expire(self) -> None:
         now = self._services.now

@@ -1,0 +1,165 @@
+"""Runs whose time is up, by a clock that the test moves; and what is left of a killed server's work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+from agentrunner.config import load
+from agentrunner.journal import SessionLock
+from agentrunner.server.ids import new_id
+from agentrunner.server.runs import accept_outputs, add_run
+from agentrunner.server.serve import opened
+from agentrunner.server.services import Services
+from agentrunner.server.threads import create_thread
+from agentrunner.server.wire.assistants import new_assistant
+from agentrunner.server.wire.runs import create_run
+from agentrunner.server.wire.threads import CREATE_THREAD
+from tests.runs.conftest import PRICES, obey
+from tests.support.endpoint import Endpoint
+
+JSON = dict[str, Any]
+OWNER = "default"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextlib.asynccontextmanager
+async def at_work(folder: Path, endpoint: Endpoint, clock: Clock) -> AsyncGenerator[Services]:
+    given = {"base_url": endpoint.base_url}
+    settings = load(given, cwd=folder, environ={"AGENT_HOME": str(folder / "home"), "HOME": str(folder)}).settings
+    with opened(settings) as services:
+        services.clock = clock
+        working = asyncio.create_task(services.worker.run())
+        try:
+            yield services
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+
+async def new_run(services: Services, text: str) -> JSON:
+    now = services.now
+    body = CREATE_THREAD({"messages": [{"role": "user", "content": text}]}, "")
+
+    def work(t: Any) -> JSON:
+        made = new_assistant(new_id("assistant"), now, {"model": "any", "tools": PRICES}, {})
+        t.add("assistant", made)
+        thread = create_thread(t, body, now)
+        return add_run(t, thread["id"], create_run({"assistant_id": made["id"]}, ""), now)[0]
+
+    return await services.store.write(OWNER, work)
+
+
+async def until(services: Services, run: JSON, wanted: Callable[[JSON], bool]) -> JSON:
+    async with asyncio.timeout(15):
+        while True:
+            found = await services.store.read(OWNER, lambda t: t.need("run", run["id"], run["thread_id"]))
+            if wanted(found):
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def steps_of(services: Services, run: JSON) -> list[str]:
+    steps = await services.store.read(OWNER, lambda t: t.all("step", parent=run["id"]))
+    return [step["status"] for step in steps]
+
+
+def has(status: str) -> Callable[[JSON], bool]:
+    return lambda run: run["status"] == status
+
+
+def test_a_run_whose_client_never_answers_expires_after_ten_minutes(tmp_path: Path, endpoint: Endpoint) -> None:
+    async def check() -> None:
+        clock = Clock()
+        async with at_work(tmp_path, endpoint, clock) as services:
+            run = await new_run(services, "call price")
+            services.worker.begin(OWNER, run)
+            await until(services, run, has("requires_action"))
+            clock.now += 599
+            await asyncio.sleep(0.6)
+            assert (await until(services, run, lambda _: True))["status"] == "requires_action"
+            clock.now += 1
+            ended = await until(services, run, has("expired"))
+            assert (ended["expires_at"], ended["required_action"]) == (None, None)
+            assert await steps_of(services, run) == ["expired"]
+            thread = await services.store.read(OWNER, lambda t: t.need("thread", run["thread_id"]))
+            assert (await new_run(services, "hi"))["status"] == "queued"
+            assert thread["id"] == run["thread_id"]
+
+    asyncio.run(check())
+
+
+def test_a_run_whose_model_takes_too_long_expires_too(tmp_path: Path, endpoint: Endpoint) -> None:
+    async def check() -> None:
+        clock = Clock()
+        async with at_work(tmp_path, endpoint, clock) as services:
+            before = len(endpoint.requests)
+            run = await new_run(services, "wait 30")
+            services.worker.begin(OWNER, run)
+            async with asyncio.timeout(10):
+                while len(endpoint.requests) == before:
+                    await asyncio.sleep(0.02)
+            clock.now += 600
+            assert (await until(services, run, has("expired")))["usage"] is not None
+
+    asyncio.run(check())
+
+
+def test_a_server_that_is_stopped_ends_no_run(tmp_path: Path) -> None:
+    async def check(endpoint: Endpoint) -> None:
+        clock = Clock()
+        async with at_work(tmp_path, endpoint, clock) as services:
+            run = await new_run(services, "wait 0.5")
+            services.worker.begin(OWNER, run)
+            await until(services, run, has("in_progress"))
+        async with at_work(tmp_path, endpoint, clock) as services:
+            await until(services, run, has("completed"))
+
+    with Endpoint(obey) as own:
+        asyncio.run(check(own))
+
+
+def test_outputs_that_were_accepted_before_a_crash_are_used_after_it(tmp_path: Path, endpoint: Endpoint) -> None:
+    async def check() -> None:
+        clock = Clock()
+        async with at_work(tmp_path, endpoint, clock) as services:
+            run = await new_run(services, "call price")
+            services.worker.begin(OWNER, run)
+            waiting = await until(services, run, has("requires_action"))
+            [call] = waiting["required_action"]["submit_tool_outputs"]["tool_calls"]
+            given = {"tool_outputs": [{"tool_call_id": call["id"], "output": "7"}]}
+            await services.store.write(OWNER, lambda t: accept_outputs(t, run["thread_id"], run["id"], given))
+        async with at_work(tmp_path, endpoint, clock) as services:
+            await until(services, run, has("completed"))
+            assert await steps_of(services, run) == ["completed", "completed"]
+
+    asyncio.run(check())
+
+
+def test_a_run_that_another_process_works_on_is_left_to_it_until_that_is_gone(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    async def check() -> None:
+        before = len(endpoint.requests)
+        async with at_work(tmp_path, endpoint, Clock()) as services:
+            run = await new_run(services, "hi")
+            with SessionLock(services.home, run["id"]):
+                live = services.worker.begin(OWNER, run)
+                assert live.task is not None
+                await live.task
+                assert (await until(services, run, lambda _: True))["status"] == "queued"
+                assert len(endpoint.requests) == before
+            # That process is gone: whoever looks next takes the run up.
+            await until(services, run, has("completed"))
+
+    asyncio.run(check())
