@@ -77,6 +77,14 @@ def test_nothing_found_is_said_and_not_cited(client: OpenAI) -> None:
     assert texts(client, talk)[-1] == "the results: Nothing was found. Try other words."
 
 
+def test_without_stores_nothing_is_searched_and_no_file_of_others_is_found(client: OpenAI) -> None:
+    stored(client, "other.md", "The kingfisher is blue.")
+    talk = thread(client, "search kingfisher")
+    client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=assistant(client, SEARCH))
+
+    assert texts(client, talk)[-1] == "the results: The user gave no files to search."
+
+
 def test_citations_come_by_stream_too(client: OpenAI) -> None:
     store_id, _ = stored(client, "birds.md", "The kingfisher is blue.")
     made = assistant(client, SEARCH, tool_resources={"file_search": {"vector_store_ids": [store_id]}})

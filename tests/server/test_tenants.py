@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,8 +35,15 @@ def mine(http: httpx2.Client) -> dict[str, str]:
     ]
     thread, store = made("/threads"), made("/vector_stores", file_ids=[file])
     upload = made("/uploads", filename="a", bytes=1, purpose="assistants", mime_type="a/b")
+    assistant = made("/assistants", model="m")
+    talk = made("/threads", messages=[{"role": "user", "content": "x"}])
+    run = made(f"/threads/{talk}/runs", assistant_id=assistant)
+    steps = _when_done(http, f"/threads/{talk}/runs/{run}")
     return {
-        "assistant": made("/assistants", model="m"),
+        "assistant": assistant,
+        "talk": talk,
+        "run": run,
+        "step": steps[0]["id"],
         "thread": thread,
         "message": made(f"/threads/{thread}/messages", role="user", content="x"),
         "file": file,
@@ -44,6 +52,15 @@ def mine(http: httpx2.Client) -> dict[str, str]:
         "upload": upload,
         "part": http.post(f"/uploads/{upload}/parts", files={"data": b"x"}).json()["id"],
     }
+
+
+def _when_done(http: httpx2.Client, path: str) -> list[dict[str, Any]]:
+    """The run's steps."""
+    deadline = time.monotonic() + 20
+    while http.get(path).json()["status"] != "completed":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return http.get(f"{path}/steps").json()["data"]
 
 
 ROUTES: list[tuple[str, str, Any]] = [
@@ -59,6 +76,15 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/threads/{thread}/messages/{message}", None),
     ("POST", "/threads/{thread}/messages/{message}", {"metadata": {"a": "stolen"}}),
     ("DELETE", "/threads/{thread}/messages/{message}", None),
+    ("POST", "/threads/{talk}/runs", {"assistant_id": "{assistant}"}),
+    ("POST", "/threads/runs", {"assistant_id": "{assistant}"}),
+    ("GET", "/threads/{talk}/runs", None),
+    ("GET", "/threads/{talk}/runs/{run}", None),
+    ("POST", "/threads/{talk}/runs/{run}", {"metadata": {"a": "stolen"}}),
+    ("POST", "/threads/{talk}/runs/{run}/cancel", None),
+    ("POST", "/threads/{talk}/runs/{run}/submit_tool_outputs", {"tool_outputs": []}),
+    ("GET", "/threads/{talk}/runs/{run}/steps", None),
+    ("GET", "/threads/{talk}/runs/{run}/steps/{step}", None),
     ("GET", "/files/{file}", None),
     ("GET", "/files/{file}/content", None),
     ("DELETE", "/files/{file}", None),

@@ -32,6 +32,8 @@ def search_tool(services: Services | None, owner: str, run: JSON) -> Tool:
         """Find passages in the user's files. Ask for what the passage says, in words that may stand in it."""
         if not query.strip():
             raise ToolError("`query` is empty. Call file_search again with what to look for.")
+        if not stores:
+            return Output("The user gave no files to search.", detail=_detail(ranking, []))
         assert services is not None
         try:
             found = await search_stores(
@@ -58,8 +60,12 @@ def _told(found: list[Found], key: str, ranking: JSON) -> Output:
         passages[mark] = [one.file_id, one.filename, one.text]
         shown.append(f"【{mark}†source】 {one.filename}{', ' + one.place if one.place else ''}\n{one.text}")
     results = [_result(one) for one in found[: len(shown)]]
-    detail: JSON = {"file_search": {"ranking_options": ranking, "results": results}, "passages": passages}
+    detail = _detail(ranking, results) | {"passages": passages}
     return Output("\n\n".join(shown) or "Nothing was found. Try other words.", detail=detail)
+
+
+def _detail(ranking: JSON, results: list[JSON]) -> JSON:
+    return {"file_search": {"ranking_options": ranking, "results": results}}
 
 
 def _result(one: Found) -> JSON:
