@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,6 +60,7 @@ class Price:
         return reached[-1] if reached else self
 
 
+@lru_cache(maxsize=256)
 def price_of(model: str) -> Price | None:
     """The table's price of a model name, whatever the endpoint; None when the name is not known."""
     for name in _spellings(model.strip().lower()):
