@@ -6,7 +6,9 @@ from __future__ import annotations
 import time
 from typing import Any, cast
 
-from openai import AssistantEventHandler, OpenAI
+import httpx2
+import pytest
+from openai import AssistantEventHandler, NotFoundError, OpenAI
 from typing_extensions import override
 
 from tests.runs.conftest import PRICES, Server, assistant, texts, thread, wait_until
@@ -146,6 +148,27 @@ def test_a_client_that_goes_away_does_not_lose_its_run(client: OpenAI, endpoint:
     found = client.beta.threads.runs.poll(cast(Any, run).id, thread_id=talk)
 
     assert (found.status, texts(client, talk)) == ("completed", ["wait 0.5", "waited"])
+
+
+def test_a_client_that_lost_its_stream_follows_again(client: OpenAI, endpoint: Endpoint) -> None:
+    talk, before = thread(client, "wait 0.7"), len(endpoint.requests)
+    run = client.beta.threads.runs.create(thread_id=talk, assistant_id=assistant(client))
+    wait_until(lambda: len(endpoint.requests) > before)
+    path = f"threads/{talk}/runs/{run.id}?stream=true"
+    for expected in (["thread.run.in_progress", *MESSAGE, "thread.run.completed"], ["thread.run.completed"]):
+        lines = httpx2.get(f"{client.base_url}{path}", timeout=30).text.splitlines()
+        assert [line[7:] for line in lines if line.startswith("event: ")] == [*expected, "done"]
+
+
+def test_a_thread_that_is_deleted_takes_its_runs_and_their_sessions_with_it(client: OpenAI, server: Server) -> None:
+    talk = thread(client, "wait 20")
+    run = client.beta.threads.runs.create(thread_id=talk, assistant_id=assistant(client))
+    wait_until(lambda: run.id in server.agent("sessions", "list", "--json").out)
+    client.beta.threads.delete(talk)
+
+    assert run.id not in server.agent("sessions", "list", "--json").out
+    with pytest.raises(NotFoundError):
+        client.beta.threads.runs.retrieve(run.id, thread_id=talk)
 
 
 def test_a_server_that_is_killed_goes_on_with_its_runs(client: OpenAI, server: Server) -> None:

@@ -88,6 +88,15 @@ class RunView:
         self.run |= {"status": "queued", "required_action": None}
         return [*emitted, self._told("thread.run.queued", "run", self.run)]
 
+    def so_far(self) -> Emitted:
+        """For whoever comes late: the run as it is, and what is open, so that what follows can be understood."""
+        open_steps = [step for step in self.steps.values() if step["status"] == "in_progress"]
+        open_messages = [message for message in self.messages.values() if message["status"] == "in_progress"]
+        told: Emitted = [(f"thread.run.{self.run['status']}", self.run)]
+        told += [("thread.run.step.created", step) for step in open_steps]
+        told += [("thread.message.created", message) for message in open_messages]
+        return [(name, copy.deepcopy(public(data))) for name, data in told]
+
     # --- the run -------------------------------------------------------------------------------------------------
 
     def _began(self) -> Emitted:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agentrunner.engine import Control
@@ -28,6 +29,8 @@ LOOK_S = 0.25
 """How often runs are looked at whose time is up."""
 LOOKS_FOR_ORPHANS = 20
 """Every so many of these looks are also for runs that another server left."""
+FORGET_S = 10.0
+"""What a run that is ended gets to end what it does."""
 ACTIVE_HERE = ("queued", "in_progress", "cancelling")
 """States in which somebody should be working on a run."""
 TURN_S = 0.05
@@ -107,6 +110,17 @@ class Worker:
         live.told += live.view.cancelling()
         live.stop()
         live.news.put_nowait("")
+
+    async def forget(self, run_ids: Sequence[str]) -> None:
+        """End these runs and remove their sessions: what was said in a thread is gone with it. A session that another
+        server works on is left to it; it finds out by itself that its run is gone."""
+        for run_id in run_ids:
+            live = self._live.get(run_id)
+            if live is not None and live.task is not None:
+                live.stop()
+                await asyncio.wait({live.task}, timeout=FORGET_S)
+            with contextlib.suppress(SessionBusy), SessionLock(self._services.home, run_id):
+                await asyncio.to_thread(self._services.journal.remove, run_id)
 
     # --- one run -------------------------------------------------------------------------------------------------
 

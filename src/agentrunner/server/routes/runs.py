@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from agentrunner.server.feed import Item, server_sent
+from agentrunner.server.feed import Feed, Item, server_sent
 from agentrunner.server.requests import json_body, reply
 from agentrunner.server.runs import accept_outputs, add_run, ask_to_cancel
 from agentrunner.server.services import Services, owner_of, services_of
@@ -82,13 +84,25 @@ async def show_all(request: Request) -> Response:
 
 
 async def show(request: Request) -> Response:
+    """With `stream=true`, an extension: what happens from now on, for a client that lost its stream."""
     thread_id, id_ = request.path_params["thread_id"], request.path_params["run_id"]
 
     def work(t: Tenant) -> JSON:
         t.need("thread", thread_id)
         return t.need("run", id_, thread_id)
 
-    return _shown(await services_of(request).store.read(owner_of(request), work))
+    services = services_of(request)
+    run = await services.store.read(owner_of(request), work)
+    return _followed(services, run) if request.query_params.get("stream") == "true" else _shown(run)
+
+
+def _followed(services: Services, run: JSON) -> Response:
+    live = services.worker.live(run["id"])
+    if live is None or live.ending:
+        feed = Feed()
+        feed.end()
+        return _streamed(feed, [(f"thread.run.{run['status']}", public(run))])
+    return _streamed(live.feed, live.view.so_far())
 
 
 async def modify(request: Request) -> Response:
@@ -109,8 +123,11 @@ def _begun(request: Request, services: Services, run: JSON, first: list[Item]) -
     live = services.worker.begin(owner_of(request), run)
     if not run["_stream"]:
         return _shown(run)
-    told = [(name, public(data)) for name, data in first]
-    stream = server_sent(live.feed, live.feed.follow(), told)
+    return _streamed(live.feed, [(name, public(data)) for name, data in first])
+
+
+def _streamed(feed: Feed, first: Sequence[Item]) -> Response:
+    stream = server_sent(feed, feed.follow(), first)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
 

@@ -56,12 +56,15 @@ async def remove(request: Request) -> Response:
     """Also while a run is active: its row is gone then, which is how whoever works on it learns of it."""
     id_ = request.path_params["thread_id"]
 
-    def work(t: Tenant) -> None:
+    def work(t: Tenant) -> list[str]:
         t.lock("thread", id_)
+        runs = [run["id"] for run in t.all("run", parent=id_)]
         t.remove_children(id_)
         t.remove("thread", id_)
+        return runs
 
-    await services_of(request).store.write(owner_of(request), work)
+    services = services_of(request)
+    await services.worker.forget(await services.store.write(owner_of(request), work))
     return reply(deleted(id_, "thread.deleted"))
 
 
