@@ -142,6 +142,16 @@ def test_a_run_whose_model_is_at_work_is_cancelled_at_once(client: OpenAI, endpo
     assert (run.status, time.monotonic() - started < 5) == ("cancelled", True)
 
 
+def test_a_run_is_cancelled_as_soon_as_it_is_made(client: OpenAI) -> None:
+    made = assistant(client)
+    for _ in range(5):
+        talk, started = thread(client, "wait 20"), time.monotonic()
+        run = client.beta.threads.runs.create(thread_id=talk, assistant_id=made)
+        client.beta.threads.runs.cancel(run.id, thread_id=talk)
+        run = client.beta.threads.runs.poll(run.id, thread_id=talk)
+        assert (run.status, time.monotonic() - started < 3) == ("cancelled", True)
+
+
 def test_a_second_run_waits_for_the_first_where_that_is_wanted(client: OpenAI) -> None:
     made, talk = assistant(client), thread(client, "wait 0.5")
     first = client.beta.threads.runs.create(thread_id=talk, assistant_id=made)

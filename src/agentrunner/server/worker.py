@@ -10,20 +10,14 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from agentrunner.engine import Control
 from agentrunner.errors import AgentError, Fenced, SessionBusy
 from agentrunner.journal import SessionLock
 from agentrunner.journal.encoding import decode
-from agentrunner.server.attempt import begin_session, go_on
-from agentrunner.server.feed import Feed
-from agentrunner.server.runs import keep, post
+from agentrunner.server.live import Live, live_run
+from agentrunner.server.runs import post
 from agentrunner.server.services import Services
-from agentrunner.server.steps import Emitted, RunView
-from agentrunner.server.storage.tables import Tenant
-from agentrunner.server.threads import active_run
-from agentrunner.types import JSON, Event
+from agentrunner.types import JSON
 
 LOOK_S = 0.25
 """How often runs are looked at whose time is up."""
@@ -33,34 +27,6 @@ FORGET_S = 10.0
 """What a run that is ended gets to end what it does."""
 ACTIVE_HERE = ("queued", "in_progress", "cancelling")
 """States in which somebody should be working on a run."""
-TURN_S = 0.05
-"""How often a run that waits for another of its thread looks whether that has ended."""
-
-
-@dataclass
-class Live:
-    """A run that this process works on."""
-
-    owner: str
-    view: RunView
-    feed: Feed = field(default_factory=Feed)
-    control: Control = field(default_factory=Control)
-    news: asyncio.Queue[Event | str | None] = field(default_factory=asyncio.Queue[Event | str | None])
-    engine: asyncio.Task[Event] | None = None
-    task: asyncio.Task[None] | None = None
-    told: Emitted = field(default_factory=Emitted)
-    """What happened outside of the session and waits to be told."""
-
-    @property
-    def ending(self) -> bool:
-        """Whether it waits for its client: its attempt is over, but for letting go of the session."""
-        return self.view.run["status"] == "requires_action"
-
-    def stop(self) -> None:
-        """End what the session does now; what it has done is in the journal."""
-        self.control.stop("cancelled")
-        if self.engine is not None:
-            self.engine.cancel()
 
 
 class Worker:
@@ -91,9 +57,7 @@ class Worker:
         before = self._live.get(run["id"])
         if before is not None and not before.ending:
             return before
-        # Its view is made again from the journal, from the beginning.
-        fresh = run | {"status": "queued", "required_action": None, "usage": None}
-        live = Live(owner, RunView(fresh))
+        live = live_run(self._services, owner, run)
         self._live[run["id"]] = live
         live.task = asyncio.create_task(self._work(live, run["status"], before))
         return live
@@ -107,9 +71,7 @@ class Worker:
         if live is None or live.ending:
             self.begin(owner, run)
             return
-        live.told += live.view.cancelling()
-        live.stop()
-        live.news.put_nowait("")
+        live.cancel()
 
     async def forget(self, run_ids: Sequence[str]) -> None:
         """End these runs and remove their sessions: what was said in a thread is gone with it. A session that another
@@ -130,7 +92,7 @@ class Worker:
             if before is not None and before.task is not None:
                 await asyncio.wait({before.task})
             with SessionLock(self._services.home, run["id"]):
-                await self._attempt(live, status)
+                await live.attempt(status)
         except (SessionBusy, Fenced):
             return  # Another server works on it.
         except asyncio.CancelledError:
@@ -141,104 +103,11 @@ class Worker:
                 traceback.print_exc(file=sys.stderr)
             text = str(error) if isinstance(error, AgentError) else "the server failed; its own output says why"
             if not live.view.over:
-                await self._store(live, live.view.fail(self._services.now, text))
+                await live.store(live.view.fail(self._services.now, text))
         finally:
             if self._live.get(run["id"]) is live:
                 del self._live[run["id"]]
             live.feed.end()
-
-    async def _attempt(self, live: Live, status: str) -> None:
-        services, view = self._services, live.view
-        past = services.journal.load(view.run["id"])
-        for event in past:
-            view.see(event)
-        if view.over:  # It ended, and the server was killed before the row said so.
-            await self._store(live, [])
-            return
-        if not past:
-            await self._turn(live)
-        if status == "cancelling":
-            live.told += view.cancelling()
-            live.control.stop("cancelled")
-        if outputs := submitted(services, view.run["id"]):
-            live.told += view.submitted(outputs)
-        if not past and live.control.reason:
-            await self._store(live, [*live.told, *view.cancel(services.now)])
-            return
-        session, opening = await begin_session(services, live.owner, view.run, past)
-        pump = asyncio.create_task(self._pump(live))
-        try:
-            live.news.put_nowait("")
-            live.engine = asyncio.create_task(
-                go_on(services, live.owner, view.run, session, past, opening, live.news.put_nowait, live.control)
-            )
-            if live.control.reason and status != "cancelling":
-                live.engine.cancel()
-            await asyncio.wait({live.engine, pump}, return_when=asyncio.FIRST_COMPLETED)
-            if pump.done() and not live.engine.done():
-                live.stop()
-                await asyncio.wait({live.engine})
-        except asyncio.CancelledError:
-            if live.engine is not None:
-                live.engine.cancel()
-                await asyncio.wait({live.engine})
-            raise
-        finally:
-            live.news.put_nowait(None)
-            await asyncio.wait({pump})
-        if pump.exception() is None:
-            live.engine.result()
-        else:
-            pump.result()
-
-    async def _turn(self, live: Live) -> None:
-        """Wait until no earlier run of the thread is active."""
-        run = live.view.run
-
-        def first(t: Tenant) -> str | None:
-            return active_run(t, run["thread_id"])
-
-        while await self._services.store.read(live.owner, first) not in (run["id"], None):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(live.control.event.wait(), TURN_S)
-                return
-
-    async def _pump(self, live: Live) -> None:
-        """Store and tell what the session says, in its order; several things that came together, at once."""
-        over = False
-        while not over:
-            items = [await live.news.get()]
-            while not live.news.empty():
-                items.append(live.news.get_nowait())
-            emitted, live.told = live.told, []
-            worth_storing = bool(emitted)
-            for item in items:
-                if item is None:
-                    over = True
-                elif isinstance(item, str):
-                    emitted += live.view.say(item) if item else []
-                else:
-                    await self._services.tools.save_named(live.owner, live.view, item)
-                    emitted += live.view.see(item)
-                    worth_storing = True
-            if worth_storing:
-                await self._store(live, emitted)
-            else:
-                live.feed.tell(emitted)
-
-    async def _store(self, live: Live, emitted: Emitted) -> None:
-        """Rows first: whoever hears of something can ask for it."""
-        view = live.view
-        objects = {
-            id_: (kind, dict(view.steps[id_] if kind == "step" else view.messages[id_]))
-            for id_, kind in view.changed.items()
-            if kind != "run"
-        }
-        view.changed.clear()
-        run = dict(view.run)
-        if not await self._services.store.write(live.owner, lambda t: keep(t, run, objects)):
-            live.stop()
-        live.feed.tell(emitted)
 
     # --- all runs ------------------------------------------------------------------------------------------------
 
@@ -262,12 +131,12 @@ class Worker:
 
     async def _expire_waiting(self, owner: str, run: JSON) -> None:
         """Nobody works on it. Whoever would go on with its session finds that it was cancelled."""
-        live = Live(owner, RunView(run | {"status": "queued", "required_action": None, "usage": None}))
+        live = live_run(self._services, owner, run)
         with contextlib.suppress(SessionBusy), SessionLock(self._services.home, run["id"]):
             for event in self._services.journal.load(run["id"]):
                 live.view.see(event)
             await self._services.store.write(owner, lambda t: post(t, run["id"], "cancel", {}))
-            await self._store(live, live.view.expire(self._services.now))
+            await live.store(live.view.expire(self._services.now))
 
     async def _rows(self, statuses: tuple[str, ...]) -> list[tuple[str, JSON]]:
         marks = ", ".join("?" * len(statuses))
@@ -281,10 +150,3 @@ class Worker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def submitted(services: Services, run_id: str) -> dict[str, str]:
-    """Outputs in the inbox that the session has not taken yet."""
-    waiting = services.journal.drain(run_id)
-    outputs = [one for _, kind, data in waiting if kind == "tool_outputs" for one in data["outputs"]]
-    return {str(one["call_id"]): str(one["output"]) for one in outputs}
