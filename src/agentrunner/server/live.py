@@ -88,14 +88,14 @@ class Live:
             self._engine.result()
 
     async def store(self, emitted: Emitted) -> None:
-        view = self.view
+        record = self.view.record
         objects = {
-            id_: (kind, dict(view.steps[id_] if kind == "step" else view.messages[id_]))
-            for id_, kind in view.changed.items()
+            id_: (kind, dict(record.steps[id_] if kind == "step" else record.messages[id_]))
+            for id_, kind in record.changed.items()
             if kind != "run"
         }
-        view.changed.clear()
-        run = dict(view.run)
+        record.changed.clear()
+        run = dict(record.run)
         if not await self.services.store.write(self.owner, lambda t: keep(t, run, objects)):
             self.stop()
         self.feed.tell(emitted)

@@ -1,0 +1,96 @@
+"""Answers as messages of the thread while they are written: text in pieces, pictures first, annotations last. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from agentrunner.server.deltas import message_delta, text_of
+from agentrunner.server.ids import derived_id
+from agentrunner.server.marks import Passage, annotations_in
+from agentrunner.server.record import Emitted, Record
+from agentrunner.server.wire.threads import new_message
+from agentrunner.types import JSON
+
+
+class Writing:
+    """The message that is being written, if there is one."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._open: tuple[JSON, JSON] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._open is not None
+
+    def begin(self, key: str, images: Sequence[str]) -> Emitted:
+        """A message for the answer at this journal key, with these pictures first."""
+        record, run = self._record, self._record.run
+        id_ = derived_id("message", run["id"], key)
+        names = {"run_id": run["id"], "assistant_id": run["assistant_id"]}
+        message = new_message(id_, record.at, run["thread_id"], {"role": "assistant", "content": []}, **names)
+        message |= {"status": "in_progress", "completed_at": None}
+        step, emitted = record.begin_step(
+            key, "message", {"type": "message_creation", "message_creation": {"message_id": id_}}
+        )
+        record.messages[id_] = message
+        self._open = step, message
+        emitted += [record.told(f"thread.message.{what}", "message", message) for what in ("created", "in_progress")]
+        for index, file_id in enumerate(images):
+            part: JSON = {"type": "image_file", "image_file": {"file_id": file_id, "detail": "auto"}}
+            message["content"].append(part)
+            emitted.append(message_delta(message, {"index": index, **part}))
+        return emitted
+
+    def write(self, text: str) -> Emitted:
+        assert self._open is not None
+        if not text:
+            return []
+        message = self._open[1]
+        parts = message["content"]
+        if not parts or parts[-1]["type"] != "text":
+            parts.append({"type": "text", "text": {"value": "", "annotations": []}})
+        parts[-1]["text"]["value"] += text
+        self._record.changed[message["id"]] = "message"
+        delta: JSON = {"index": len(parts) - 1, "type": "text", "text": {"value": text, "annotations": []}}
+        return [message_delta(message, delta)]
+
+    def end(
+        self, text: str, passages: Mapping[str, Passage], files: Mapping[str, str], usage: JSON, *, cut: bool
+    ) -> Emitted:
+        """The whole of the answer is there; `cut` says that it was ended at its length."""
+        assert self._open is not None
+        step, message = self._open
+        written = text_of(message)
+        emitted = self.write(text[len(written) :]) if text.startswith(written) else []
+        content = message["content"][-1] if message["content"] else None
+        if content is not None and content["type"] == "text":
+            content["text"] = {"value": text, "annotations": annotations_in(text, passages, files)}
+            emitted += _annotations(message, content["text"]["annotations"])
+        self._open = None
+        if cut:
+            emitted += self._incomplete(message, "max_tokens")
+        else:
+            message |= {"status": "completed", "completed_at": self._record.at}
+            emitted.append(self._record.told("thread.message.completed", "message", message))
+        return emitted + self._record.complete_step(step, usage)
+
+    def break_off(self, reason: str) -> Emitted:
+        """The run ended before the answer did. Its step is left open."""
+        if self._open is None:
+            return []
+        message, self._open = self._open[1], None
+        return self._incomplete(message, reason)
+
+    def _incomplete(self, message: JSON, reason: str) -> Emitted:
+        at = self._record.at
+        message |= {"status": "incomplete", "incomplete_at": at, "incomplete_details": {"reason": reason}}
+        return [self._record.told("thread.message.incomplete", "message", message)]
+
+
+def _annotations(message: JSON, annotations: list[JSON]) -> Emitted:
+    if not annotations:
+        return []
+    numbered = [{"index": index, **one} for index, one in enumerate(annotations)]
+    part: JSON = {"index": len(message["content"]) - 1, "type": "text", "text": {"annotations": numbered}}
+    return [message_delta(message, part)]
