@@ -125,6 +125,6 @@ def test_every_request_is_the_same_when_it_is_made_again(tmp_path: Path) -> None
     attempt(tmp_path, script)
     events = attempt(tmp_path, script, outputs(call_0_0="number 7"))
 
-    found = asyncio.run(replay(SESSION, Makers(assistant, wrap_up, facts_of), events, SESSION))
+    found = asyncio.run(replay(lambda past: (SESSION, SESSION), Makers(assistant, wrap_up, facts_of), events))
 
     assert (found.difference, found.attempts, found.requests) == (None, 2, 2)

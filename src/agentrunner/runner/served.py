@@ -13,7 +13,8 @@ from agentrunner.engine import Control, Parts, run_session
 from agentrunner.guard.ledger import Ledger
 from agentrunner.journal import SqlJournal
 from agentrunner.runner.guarding import limits_of
-from agentrunner.runner.models import budget_of, context_tokens, open_model, rates_of, rehearses, scripted
+from agentrunner.runner.models import budget_of, context_tokens, open_model, rates_of, scripted
+from agentrunner.runner.rehearsal import rehearses
 from agentrunner.runner.sessions import NOT_PINNED, pinned
 from agentrunner.strategies import SERVED
 from agentrunner.strategies.prompts import fill_in

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from agentrunner.errors import SandboxError, UsageError
 from agentrunner.journal.sessions import make_private
 from agentrunner.sandbox import Limits, Sandbox, open_sandbox
-from agentrunner.tools.python import Cells
+from agentrunner.tools.python import BranchCells
 from agentrunner.tools.workspace import Workspace
 from agentrunner.types import JSON
 
@@ -35,7 +35,7 @@ class Desk:
 
     folder: Path
     sandbox: Sandbox
-    cells: Cells
+    cells: BranchCells
     places: Workspace
     used: float = field(default_factory=time.monotonic)
     busy: bool = False
@@ -91,7 +91,7 @@ class Desks:
                 f"the code interpreter needs the sandbox at level FULL, where {PLACE} can be mounted; {error.message}",
                 "run 'agent doctor', or leave code_interpreter out of the tools",
             ) from None
-        return Desk(folder, sandbox, Cells(sandbox), Workspace(folder, folder.parent / "outputs"))
+        return Desk(folder, sandbox, BranchCells(sandbox), Workspace(folder, folder.parent / "outputs"))
 
     async def clear(self, gone: Callable[[str], bool]) -> None:
         """Close what was not used for long, and remove the folders of threads that are gone."""

@@ -45,7 +45,10 @@ def interpreter_tool(services: Services, owner: str, desk: Desk, timeout_s: floa
         detail = {"images": [file_id for file_id in shown if file_id], "logs": logs_of(cell)}
         return Output(_with_images(told(cell, others, "", []), images), cell.ok and not cell.stopped, artifacts, detail)
 
-    return replace(python, seen=desk.cells.seen)
+    def seen(result: str, key: str) -> None:
+        desk.cells.seen(result)
+
+    return replace(python, seen=seen)
 
 
 def python_spec() -> Tool:
