@@ -72,10 +72,11 @@ class Server:
     url: str = ""
     process: subprocess.Popen[bytes] | None = None
     clients: list[OpenAI] = field(default_factory=list[OpenAI])
+    env: dict[str, str] = field(default_factory=dict[str, str])
 
     def start(self) -> None:
         arguments = ("serve", "--base-url", self.endpoint.base_url, "--port", "0", *self.arguments)
-        self.process = self.agent.start(*arguments)
+        self.process = self.agent.start(*arguments, env=self.env)
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if found := re.search(rb"http://[\w.:\[\]-]+:\d+", line):

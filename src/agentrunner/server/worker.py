@@ -45,7 +45,7 @@ class Worker:
             looks = 0
             while True:
                 await asyncio.sleep(LOOK_S)
-                await self._expire()
+                await self._watch()
                 looks += 1
                 if looks % LOOKS_FOR_ORPHANS == 0:
                     await self._take_up()
@@ -119,14 +119,19 @@ class Worker:
                 self.begin(owner, run)
         self._idle = {run["id"] for _, run in idle}
 
-    async def _expire(self) -> None:
+    async def _watch(self) -> None:
+        """End what has no time left, and what was cancelled elsewhere."""
         now = self._services.now
         for live in list(self._live.values()):
             if live.view.run["expires_at"] is not None and live.view.run["expires_at"] <= now and not live.view.expired:
                 live.view.expired = True
                 live.stop()
-        for owner, run in await self._rows(("requires_action",)):
-            if run["expires_at"] is not None and run["expires_at"] <= now and run["id"] not in self._live:
+        for owner, run in await self._rows(("requires_action", "cancelling")):
+            found = self._live.get(run["id"])
+            if run["status"] == "cancelling":
+                if found is not None and found.view.run["status"] == "in_progress":  # through another server
+                    found.cancel()
+            elif run["expires_at"] is not None and run["expires_at"] <= now and found is None:
                 await self._expire_waiting(owner, run)
 
     async def _expire_waiting(self, owner: str, run: JSON) -> None:
