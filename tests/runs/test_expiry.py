@@ -14,6 +14,7 @@ from agentrunner.server.ids import new_id
 from agentrunner.server.runs import accept_outputs, add_run
 from agentrunner.server.serve import opened
 from agentrunner.server.services import Services
+from agentrunner.server.stores import make_store
 from agentrunner.server.threads import create_thread
 from agentrunner.server.wire.assistants import new_assistant
 from agentrunner.server.wire.runs import create_run
@@ -47,12 +48,12 @@ async def at_work(folder: Path, endpoint: Endpoint, clock: Clock) -> AsyncGenera
             await asyncio.gather(working, return_exceptions=True)
 
 
-async def new_run(services: Services, text: str) -> JSON:
+async def new_run(services: Services, text: str, tools: Any = PRICES, resources: JSON | None = None) -> JSON:
     now = services.now
     body = CREATE_THREAD({"messages": [{"role": "user", "content": text}]}, "")
 
     def work(t: Any) -> JSON:
-        made = new_assistant(new_id("assistant"), now, {"model": "any", "tools": PRICES}, {})
+        made = new_assistant(new_id("assistant"), now, {"model": "any", "tools": tools}, resources or {})
         t.add("assistant", made)
         thread = create_thread(t, body, now)
         return add_run(t, thread["id"], create_run({"assistant_id": made["id"]}, ""), now)[0]
@@ -111,6 +112,22 @@ def test_a_run_whose_model_takes_too_long_expires_too(tmp_path: Path, endpoint: 
                     await asyncio.sleep(0.02)
             clock.now += 600
             assert (await until(services, run, has("expired")))["usage"] is not None
+
+    asyncio.run(check())
+
+
+def test_a_run_on_a_vector_store_that_has_expired_fails(tmp_path: Path, endpoint: Endpoint) -> None:
+    async def check() -> None:
+        clock = Clock()
+        async with at_work(tmp_path, endpoint, clock) as services:
+            after = {"expires_after": {"anchor": "last_active_at", "days": 1}}
+            store = await services.store.write(OWNER, lambda t: make_store(t, after, services.now))
+            clock.now += 86_401
+            resources = {"file_search": {"vector_store_ids": [store["id"]]}}
+            run = await new_run(services, "hi", [{"type": "file_search"}], resources)
+            services.worker.begin(OWNER, run)
+            ended = await until(services, run, has("failed"))
+            assert f"Vector store {store['id']} has expired" in ended["last_error"]["message"]
 
     asyncio.run(check())
 

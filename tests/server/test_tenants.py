@@ -78,6 +78,11 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("DELETE", "/threads/{thread}/messages/{message}", None),
     ("POST", "/threads/{talk}/runs", {"assistant_id": "{assistant}"}),
     ("POST", "/threads/runs", {"assistant_id": "{assistant}"}),
+    (
+        "POST",
+        "/threads/runs",
+        {"assistant_id": "{own}", "tool_resources": {"code_interpreter": {"file_ids": ["{file}"]}}},
+    ),
     ("GET", "/threads/{talk}/runs", None),
     ("GET", "/threads/{talk}/runs/{run}", None),
     ("POST", "/threads/{talk}/runs/{run}", {"metadata": {"a": "stolen"}}),
@@ -133,12 +138,14 @@ ROUTES: list[tuple[str, str, Any]] = [
 def test_nothing_of_another_key_is_seen_or_changed_by_any_route(
     http: httpx2.Client, other: httpx2.Client, mine: dict[str, str]
 ) -> None:
+    mine["own"] = other.post("/assistants", json={"model": "m"}).json()["id"]
     for method, path, body in ROUTES:
         answer = other.request(method, _filled(path, mine), json=_filled(body, mine))
         assert answer.status_code in (400, 404), (method, path, answer.text)
         assert "whale" not in answer.text
     part = other.post(_filled("/uploads/{upload}/parts", mine), files={"data": b"x"})
     assert part.status_code == 404
+    other.delete(f"/assistants/{mine['own']}")
     for path in ("/assistants", "/threads", "/files", "/vector_stores"):
         assert other.get(path).json()["data"] == [], path
     # All of it is still there, and none of it has become another.

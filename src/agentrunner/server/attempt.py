@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from agentrunner.engine import Control
+from agentrunner.errors import UsageError
 from agentrunner.runner.served import Wanted, advance, created, new_session
 from agentrunner.runner.sessions import session_of
 from agentrunner.server.conversation import conversation
@@ -13,6 +14,7 @@ from agentrunner.server.searching import stores_ready
 from agentrunner.server.services import Services
 from agentrunner.server.storage.tables import Tenant
 from agentrunner.server.wire.runs import OWN_NAMES
+from agentrunner.server.wire.stores import has_expired
 from agentrunner.types import JSON, Event, Message, Session, ToolSpec
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ async def begin_session(services: Services, owner: str, run: JSON, past: Sequenc
     if past:
         return session_of(past), []
     if any(tool["type"] == "file_search" for tool in run["tools"]):
-        await stores_ready(services, owner, run["tool_resources"]["file_search"]["vector_store_ids"])
+        await _ready(services, owner, run["tool_resources"]["file_search"]["vector_store_ids"])
 
     def read(t: Tenant) -> tuple[Message, ...]:
         return conversation(t, run["thread_id"])
@@ -44,6 +46,15 @@ async def begin_session(services: Services, owner: str, run: JSON, past: Sequenc
     )
     session = new_session(wanted, settings)
     return session, [("session.created", "", created(session, settings, code.level))]
+
+
+async def _ready(services: Services, owner: str, store_ids: list[str]) -> None:
+    """Wait for files that are being indexed. Raises `UsageError` for a store that has expired."""
+    stores = await services.store.read(owner, lambda t: t.children("store", store_ids))
+    for store in stores:
+        if has_expired(store, services.now):
+            raise UsageError(f"Vector store {store['id']} has expired", "attach the files to a new one")
+    await stores_ready(services, owner, store_ids)
 
 
 async def go_on(

@@ -7,6 +7,7 @@ from agentrunner.journal.encoding import now as stamp
 from agentrunner.server.faults import bad
 from agentrunner.server.ids import new_id
 from agentrunner.server.storage.tables import Tenant
+from agentrunner.server.stores import checked_resources
 from agentrunner.server.threads import active_run, add_message, refuse_while_active
 from agentrunner.server.wire.parts import list_in
 from agentrunner.server.wire.runs import TERMINAL, new_run, outputs_for
@@ -22,6 +23,8 @@ def add_run(t: Tenant, thread_id: str, body: JSON, now: int) -> tuple[JSON, str]
         refuse_while_active(t, thread_id, "runs")
     for message in list_in(body, "additional_messages"):
         add_message(t, thread, message, now)
+    if body.get("tool_resources"):
+        body = body | {"tool_resources": checked_resources(t, body["tool_resources"], now)}
     run = new_run(new_id("run"), now, thread, assistant, body)
     t.add("run", run, parent=thread_id)
     return run, (in_the_way or "") if how == "cancel" else ""
