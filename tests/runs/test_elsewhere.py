@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from openai import OpenAI
 
-from tests.runs.conftest import PRICES, Server, assistant, texts, thread, wait_until
+from tests.runs.conftest import PRICES, Server, assistant, server_in, texts, thread, wait_until
 from tests.support.endpoint import Endpoint
 
 
@@ -47,6 +47,21 @@ def test_a_run_may_be_cancelled_through_another_server(client: OpenAI, second: O
 
     assert client.beta.threads.runs.poll(run.id, thread_id=talk).status == "cancelled"
     assert time.monotonic() - started < 10
+
+
+def test_a_run_costs_no_more_than_it_may(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> None:
+    """What does not fit is not sent: a prompt of 9,000 bytes could cost more than is left of the limit."""
+    limits = ("--price", "10,100", "--max-cost", "0.08", "--max-output-tokens", "500")
+    with server_in(tmp_path_factory.mktemp("dear"), endpoint, *limits) as dear:
+        client = dear.client()
+        made, before = assistant(client), len(endpoint.requests)
+        first = client.beta.threads.runs.create_and_poll(thread_id=thread(client, "say hi"), assistant_id=made)
+
+        assert (first.status, cast(Any, first.usage).cost_usd > 0) == ("completed", True)
+        poor = client.beta.threads.runs.create_and_poll(thread_id=thread(client, "x" * 9000), assistant_id=made)
+        assert (poor.status, cast(Any, poor.last_error).code) == ("failed", "rate_limit_exceeded")
+        assert "$0.08" in cast(Any, poor.last_error).message
+        assert len(endpoint.requests) == before + 1
 
 
 def test_all_of_it_works_on_postgresql(

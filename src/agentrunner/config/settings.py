@@ -174,10 +174,20 @@ class Settings(BaseSettings):
         "Model", None, "Write the model's answers as a script into this file.", "FILE", "always", commands=_BOTH
     )
     max_steps: Count = option(
-        "Limits", 50, "Answered model requests of the whole session; 0 allows none.", "N", "raising"
+        "Limits",
+        50,
+        "Answered model requests of the whole session; 0 allows none.",
+        "N",
+        "raising",
+        commands=("run", "serve"),
     )
     max_cost: Amount = option(
-        "Limits", 1.0, "US dollars that the whole session may cost; 0 allows none.", "USD", "raising"
+        "Limits",
+        1.0,
+        "US dollars that the whole session may cost; 0 allows none.",
+        "USD",
+        "raising",
+        commands=("run", "serve"),
     )
     max_time: Seconds = option(
         "Limits",
@@ -188,11 +198,14 @@ class Settings(BaseSettings):
         as_text=True,
     )
     max_tokens: Count | None = option(
-        "Limits", None, "Input and output tokens of the whole session, cached ones included.", "N", "raising"
+        "Limits",
+        None,
+        "Input and output tokens of the whole session, cached ones included.",
+        "N",
+        "raising",
+        commands=("run", "serve"),
     )
-    max_output_tokens: Positive = option(
-        "Limits", 16384, "Output tokens of one answer.", "N", "raising", commands=_BOTH
-    )
+    max_output_tokens: Positive = option("Limits", 16384, "Output tokens of one answer.", "N", "raising", commands=_ALL)
     retries: Count = option(
         "Limits", 5, "Further attempts at a request that failed in a way that may pass.", "N", "raising", commands=()
     )
