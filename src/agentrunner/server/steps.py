@@ -45,8 +45,8 @@ class RunView:
         match event.type:
             case "session.claimed":
                 return self._began()
-            case "request.sent" if event.data["label"] == "step":
-                self._asking = event.key
+            case "request.sent":
+                self._asking = event.key if event.data["label"] == "step" else ""
                 return []
             case "completion.received":
                 return self._answered(event)
@@ -58,7 +58,9 @@ class RunView:
                 return []
 
     def say(self, text: str) -> Emitted:
-        """A piece of the answer that is on its way."""
+        """A piece of the answer that is on its way. What is asked for the run's own use is nobody's message."""
+        if not self._asking:
+            return []
         begun = [] if self._writing.is_open else self._open_message(self._asking)
         return begun + self._writing.write(text)
 
