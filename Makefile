@@ -31,8 +31,8 @@ attacks:  ## every attack on the sandbox, behind every wall of this machine
 kill:  ## every kill: the whole matrix, a thousand at random moments, a torn log at every byte
 	$(BIN)/pytest -m "slow or not slow" -p no:randomly tests/kill tests/cli/test_research.py
 
-fuzz:  ## properties over many more random cases: the budget against a hostile endpoint
-	$(BIN)/pytest -m slow -p no:randomly tests/guard/test_wall.py
+fuzz:  ## many more random cases: the budget against a hostile endpoint, the server against its specification
+	$(BIN)/pytest -m slow -p no:randomly tests/guard/test_wall.py tests/server/test_specification.py
 
 bench:  ## the figures in docs/, side by side with what users would pick instead
 	$(BIN)/python bench/startup.py
