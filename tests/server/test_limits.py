@@ -8,30 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-JSON = dict[str, Any]
+from tests.server.limits import JSON, Limit, chunking, function, message, pairs, reached_but_not_passed, unused
 
-
-def function(name: str) -> JSON:
-    return {"type": "function", "function": {"name": name}}
-
-
-def message(**more: Any) -> JSON:
-    return {"role": "user", "content": "x"} | more
-
-
-def pairs(count: int) -> JSON:
-    return {str(n): "" for n in range(count)}
-
-
-def unused(days: int) -> JSON:
-    return {"anchor": "last_active_at", "days": days}
-
-
-def chunking(size: int, overlap: int) -> JSON:
-    return {"type": "static", "static": {"max_chunk_size_tokens": size, "chunk_overlap_tokens": overlap}}
-
-
-LIMITS: list[tuple[str, str, int, int, Callable[[int], JSON]]] = [
+LIMITS: list[Limit] = [
     # path, param, at the limit, past it, body
     ("/assistants", "name", 256, 257, lambda n: {"model": "m", "name": "x" * n}),
     ("/assistants", "description", 512, 513, lambda n: {"model": "m", "description": "x" * n}),
@@ -138,14 +117,7 @@ LIMITS: list[tuple[str, str, int, int, Callable[[int], JSON]]] = [
 def test_a_limit_is_reached_but_not_passed(
     http: httpx2.Client, path: str, param: str, limit: int, past: int, body: Callable[[int], JSON]
 ) -> None:
-    answer = http.post(path, json=body(limit))
-    assert answer.status_code == 200, answer.text[:500]
-    answer = http.post(path, json=body(past))
-    assert answer.status_code == 400
-    error = answer.json()["error"]
-    assert (error["type"], error["param"]) == ("invalid_request_error", param), error
-    assert error["message"]
-    assert error["code"]
+    reached_but_not_passed(http, path, param, body(limit), body(past))
 
 
 @pytest.fixture

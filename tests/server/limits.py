@@ -1,0 +1,43 @@
+"""Bodies that reach a limit or pass it, and what has to come of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+
+JSON = dict[str, Any]
+Limit = tuple[str, str, int, int, Callable[[int], JSON]]
+"""A path, the field, a number at its limit, one past it, and the body with such a number."""
+
+
+def function(name: str) -> JSON:
+    return {"type": "function", "function": {"name": name}}
+
+
+def message(**more: Any) -> JSON:
+    return {"role": "user", "content": "x"} | more
+
+
+def pairs(count: int) -> JSON:
+    return {str(n): "" for n in range(count)}
+
+
+def unused(days: int) -> JSON:
+    return {"anchor": "last_active_at", "days": days}
+
+
+def chunking(size: int, overlap: int) -> JSON:
+    return {"type": "static", "static": {"max_chunk_size_tokens": size, "chunk_overlap_tokens": overlap}}
+
+
+def reached_but_not_passed(http: httpx2.Client, path: str, param: str, good: JSON, bad: JSON) -> None:
+    answer = http.post(path, json=good)
+    assert answer.status_code == 200, answer.text[:500]
+    answer = http.post(path, json=bad)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["type"], error["param"]) == ("invalid_request_error", param), error
+    assert error["message"]
+    assert error["code"]
