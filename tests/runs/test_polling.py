@@ -88,6 +88,17 @@ def test_nothing_is_added_to_what_a_function_takes(client: OpenAI, endpoint: End
     assert sent["tool_choice"] == "none"
 
 
+BARE: Any = [{}, {"parameters": {}}, {"parameters": {"type": "object", "properties": {"of": {"type": "string"}}}}]
+
+
+@pytest.mark.parametrize("described", BARE, ids=["nothing", "empty", "nothing required"])
+def test_a_function_need_not_say_what_it_takes(client: OpenAI, described: Any) -> None:
+    made = assistant(client, {"type": "function", "function": {"name": "price", **described}})
+    run = client.beta.threads.runs.create_and_poll(thread_id=thread(client, "call price"), assistant_id=made)
+
+    assert run.status == "requires_action", run.last_error
+
+
 def test_outputs_that_are_not_awaited_are_refused(client: OpenAI) -> None:
     made, talk = assistant(client, *PRICES), thread(client, "call price weight")
     run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
