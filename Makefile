@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install fix check test attacks kill fuzz bench
+.PHONY: help install fix check test attacks kill fuzz contract bench
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -33,6 +33,10 @@ kill:  ## every kill: the whole matrix, a thousand at random moments, a torn log
 
 fuzz:  ## many more random cases: the budget against a hostile endpoint, the server against its specification
 	$(BIN)/pytest -m slow -p no:randomly tests/guard/test_wall.py tests/server/test_specification.py
+
+contract:  ## the server before old and new clients and two frameworks, each in an environment of its own (.contract/)
+	$(BIN)/python -m tests.contract.environments $(CONTRACT_ENVIRONMENTS)
+	$(BIN)/pytest -p no:randomly tests/contract
 
 bench:  ## the figures in docs/, side by side with what users would pick instead
 	$(BIN)/python bench/startup.py
