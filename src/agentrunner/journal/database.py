@@ -5,7 +5,7 @@ A statement is written once, with `?` for its parameters, in the SQL that both u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -66,6 +66,11 @@ class Database(Protocol):
         already, for a connection that broke while it was being committed: None when it was not, and `work` may be
         called again. Without it a lost connection is an error.
         """
+        ...
+
+    def write_each(self, works: Sequence[Callable[[Execute], T]]) -> list[T | Exception]:
+        """What each of these returns or raises, when all that the first kind did is durable; of the others nothing was
+        done. Where only one can write at a time, it is one transaction for all."""
         ...
 
     def another(self) -> Database:

@@ -41,10 +41,11 @@ class _Waiting(NamedTuple):
 
 class GroupedJournal:
     """Implements `agentrunner.types.Journal` on a journal that this process has opened, and that it does not close:
-    close this first."""
+    close this first. With `look_every_s` 0 what is in an inbox is seen at once, for one query each time."""
 
-    def __init__(self, journal: SqlJournal) -> None:
+    def __init__(self, journal: SqlJournal, look_every_s: float = LOOK_EVERY_S) -> None:
         self._journal = journal
+        self._look_every_s = look_every_s
         self._reader = journal.another()
         self._posted: set[str] = set()
         self._looked = float("-inf")
@@ -81,11 +82,14 @@ class GroupedJournal:
         return self._reader.load(session_id)
 
     def drain(self, session_id: str) -> list[tuple[int, str, JSON]]:
-        """As the journal's own; what came in the last moment may be seen at the next call only."""
-        if time.monotonic() - self._looked > LOOK_EVERY_S:
-            self._posted = self._reader.posted()
-            self._looked = time.monotonic()
-        return self._reader.drain(session_id) if session_id in self._posted else []
+        """As the journal's own; what came within the last `look_every_s` may be seen at the next call only."""
+        if self._look_every_s:
+            if time.monotonic() - self._looked > self._look_every_s:
+                self._posted = self._reader.posted()
+                self._looked = time.monotonic()
+            if session_id not in self._posted:
+                return []
+        return self._reader.drain(session_id)
 
     def close(self) -> None:
         """Writes what waits to be written."""

@@ -101,6 +101,16 @@ class PostgresDatabase:
         with self._lock:
             return self._again(once, look if done else None)
 
+    def write_each(self, works: Sequence[Callable[[Execute], T]]) -> list[T | Exception]:
+        """A transaction for each: in one, the rows of many would be locked, and two servers could block each other."""
+        return [self._one_of(work) for work in works]
+
+    def _one_of(self, work: Callable[[Execute], T]) -> T | Exception:
+        try:
+            return self.write(work)
+        except Exception as error:  # told to whoever wanted this work
+            return error
+
     def another(self) -> PostgresDatabase:
         return PostgresDatabase(self._url)
 

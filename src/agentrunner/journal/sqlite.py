@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from agentrunner.errors import UsageError
@@ -87,6 +87,23 @@ class SqliteDatabase:
                         self._db.execute("ROLLBACK")
                 raise
             return result
+
+    def write_each(self, works: Sequence[Callable[[Execute], T]]) -> list[T | Exception]:
+        """One transaction, so one wait for the disk. What fails for all (a full disk) is raised."""
+        return self.write(lambda execute: [self._one_of(execute, work) for work in works])
+
+    def _one_of(self, execute: Execute, work: Callable[[Execute], T]) -> T | Exception:
+        execute("SAVEPOINT one")
+        try:
+            result: T | Exception = work(execute)
+        except Exception as error:
+            # Of whatever kind it is: it is told to whoever wanted this work, and the others go on.
+            if isinstance(error, sqlite3.Error) and not isinstance(error, self.taken):
+                raise
+            result = error
+            execute("ROLLBACK TO SAVEPOINT one")
+        execute("RELEASE SAVEPOINT one")
+        return result
 
     def another(self) -> SqliteDatabase:
         return SqliteDatabase(self.path.parent)

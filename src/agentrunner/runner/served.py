@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from agentrunner.engine import Control, Parts, run_session
 from agentrunner.guard.ledger import Ledger
-from agentrunner.journal import SqlJournal
 from agentrunner.runner.guarding import limits_of
 from agentrunner.runner.models import budget_of, context_tokens, open_model, rates_of, scripted
 from agentrunner.runner.rehearsal import rehearses
@@ -19,7 +18,19 @@ from agentrunner.runner.sessions import NOT_PINNED, pinned
 from agentrunner.strategies import SERVED
 from agentrunner.strategies.prompts import fill_in
 from agentrunner.strategies.wrap_up import facts_of
-from agentrunner.types import JSON, Answer, Budget, Event, Listener, Message, Session, Strategy, Toolbox, ToolSpec
+from agentrunner.types import (
+    JSON,
+    Answer,
+    Budget,
+    Event,
+    Journal,
+    Listener,
+    Message,
+    Session,
+    Strategy,
+    Toolbox,
+    ToolSpec,
+)
 
 if TYPE_CHECKING:
     from agentrunner.config import Settings
@@ -89,7 +100,7 @@ def created(session: Session, settings: Settings, sandbox: str) -> JSON:
 async def advance(
     session: Session,
     settings: Settings,
-    journal: SqlJournal,
+    journal: Journal,
     past: Sequence[Event],
     opening: Sequence[tuple[str, str, JSON]],
     toolbox: Toolbox,

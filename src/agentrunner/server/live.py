@@ -59,7 +59,7 @@ class Live:
     async def attempt(self, status: str) -> None:
         """Until the run ends or waits for its client. `status` is what its row says."""
         view, run = self.view, self.view.run
-        past = self.services.journal.load(run["id"])
+        past = self.services.sessions.load(run["id"])
         for event in past:
             view.see(event)
         if view.over:  # It ended, and the server was killed before the row said so.
@@ -160,6 +160,6 @@ def live_run(services: Services, owner: str, run: JSON) -> Live:
 
 def submitted(services: Services, run_id: str) -> dict[str, str]:
     """Outputs in the inbox that the session has not taken yet."""
-    waiting = services.journal.drain(run_id)
+    waiting = services.sessions.drain(run_id)
     outputs: list[JSON] = [one for _, kind, data in waiting if kind == "tool_outputs" for one in data["outputs"]]
     return {str(one["call_id"]): str(one["output"]) for one in outputs}

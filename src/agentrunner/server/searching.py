@@ -12,7 +12,7 @@ from agentrunner.retrieval.passages import Hit
 from agentrunner.retrieval.search import search
 from agentrunner.server.faults import bad
 from agentrunner.server.services import Services
-from agentrunner.server.stores import touch
+from agentrunner.server.stores import is_touched, touch
 from agentrunner.types import JSON
 
 
@@ -40,8 +40,9 @@ async def search_stores(
     """At most `limit` passages, best first. Raises `ApiError` for a store that has expired or is not there, and for
     filters that are none."""
     now = services.now
-    for store_id in store_ids:
-        await services.store.write(owner, lambda t, id_=store_id: touch(t, id_, now))
+    fresh = await services.store.read(owner, lambda t: all(is_touched(t, id_, now) for id_ in store_ids))
+    if not fresh:
+        await services.store.write(owner, lambda t: [touch(t, id_, now) for id_ in store_ids])
 
     def look() -> list[Hit]:
         best: dict[tuple[str, int], Hit] = {}

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from agentrunner.errors import UsageError
-from agentrunner.journal import open_journal
+from agentrunner.journal import GroupedJournal, open_journal
 from agentrunner.runner.models import check_key, check_script
 from agentrunner.server.keys import DEFAULT_OWNER, list_keys, owner_for
 
@@ -57,7 +57,9 @@ def opened(settings: Settings, model_override: str | None = None) -> Generator[S
         journal = stack.enter_context(contextlib.closing(open_journal(settings.home, settings.database_url)))
         store = stack.enter_context(contextlib.closing(Store(journal.database)))
         indexer = stack.enter_context(contextlib.closing(Indexer(settings.home, strict=settings.strict_file_types)))
-        services = Services(settings.home, settings, journal, store, Blobs(settings.home), indexer, model_override)
+        sessions = stack.enter_context(contextlib.closing(GroupedJournal(journal, look_every_s=0)))
+        blobs = Blobs(settings.home)
+        services = Services(settings.home, settings, journal, sessions, store, blobs, indexer, model_override)
         services.tools, services.worker = Tools(services), Worker(services)
         yield services
 

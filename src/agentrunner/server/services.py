@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from agentrunner.journal import SqlJournal
+from agentrunner.journal import GroupedJournal, SqlJournal
 from agentrunner.server.storage.blobs import Blobs
 from agentrunner.server.storage.store import Store
 
@@ -28,6 +28,8 @@ class Services:
     home: Path
     settings: Settings
     journal: SqlJournal
+    sessions: GroupedJournal
+    """The same, for the sessions of this process."""
     store: Store
     blobs: Blobs
     indexer: Indexer

@@ -76,6 +76,12 @@ def take_bytes(t: Tenant, store: JSON, more: int) -> None:
         t.save("store", store)
 
 
+def is_touched(t: Tenant, store_id: str, now: int) -> bool:
+    """Whether it is noted already that a store is used at this time: many runs may search one."""
+    store = t.get("store", store_id)
+    return store is not None and store["last_active_at"] == now and not has_expired(store, now)
+
+
 def touch(t: Tenant, store_id: str, now: int) -> JSON:
     """Note that a store is used. Raises `ApiError` when it has expired."""
     store = t.lock("store", store_id)

@@ -1,17 +1,29 @@
-"""The way to the tables for code that must not wait: statements run in one thread of their own."""
+"""The way to the tables for code that must not wait: statements run in one thread of their own.
+
+Changes that come while that thread is busy go into one transaction: many runs do not wait for the disk one by one.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import queue
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 from agentrunner.journal.database import Database, Execute
 from agentrunner.server.storage.schema import prepare
 from agentrunner.server.storage.tables import Tenant
 
 T = TypeVar("T")
+
+MAX_TOGETHER = 64
+"""Changes in one transaction: whoever is first must not wait for ever longer."""
+
+
+class _Change(NamedTuple):
+    work: Callable[[Execute], Any]
+    told: Future[Any]
 
 
 class Store:
@@ -21,25 +33,53 @@ class Store:
         prepare(database)
         self.database = database
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._changes: queue.SimpleQueue[_Change] = queue.SimpleQueue()
 
     async def read(self, owner: str, work: Callable[[Tenant], T]) -> T:
         """What `work` finds. It may be called more than once."""
-        return await self._run(lambda: self.database.read(lambda execute: work(Tenant(execute, owner))))
+        return await self.read_all(lambda execute: work(Tenant(execute, owner)))
 
     async def write(self, owner: str, work: Callable[[Tenant], T], *, alone: bool = False) -> T:
         """What `work` returns, when all that it did is durable; when it raises, nothing was done."""
-        return await self._run(lambda: self.database.write(lambda execute: work(Tenant(execute, owner)), alone=alone))
+        return await self.write_all(lambda execute: work(Tenant(execute, owner)), alone=alone)
 
     async def read_all(self, work: Callable[[Execute], T]) -> T:
         """For what concerns all owners."""
-        return await self._run(lambda: self.database.read(work))
+        return await _told(self._thread.submit(lambda: self.database.read(work)))
 
     async def write_all(self, work: Callable[[Execute], T], *, alone: bool = False) -> T:
-        return await self._run(lambda: self.database.write(work, alone=alone))
+        if alone:
+            return await _told(self._thread.submit(lambda: self.database.write(work, alone=True)))
+        change = _Change(work, Future[T]())
+        self._changes.put(change)
+        self._thread.submit(self._write)
+        return await _told(change.told)
 
     def close(self) -> None:
         self._thread.shutdown(wait=True)
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        # Whoever waits may be cancelled at any time; what was begun is brought to its end all the same.
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
+    def _write(self) -> None:
+        """What waits to be written. Each change is followed by a call of this, so the last finds nothing."""
+        changes: list[_Change] = []
+        while len(changes) < MAX_TOGETHER:
+            try:
+                changes.append(self._changes.get_nowait())
+            except queue.Empty:
+                break
+        if not changes:
+            return
+        try:
+            found = self.database.write_each([change.work for change in changes])
+        except BaseException as error:
+            # The edge of a thread: whoever waits is told, whatever it was.
+            found = [error] * len(changes)
+        for change, one in zip(changes, found, strict=True):
+            if isinstance(one, BaseException):
+                change.told.set_exception(one)
+            else:
+                change.told.set_result(one)
+
+
+async def _told(future: Future[T]) -> T:
+    # Whoever waits may be cancelled at any time; what was begun is brought to its end all the same.
+    return await asyncio.shield(asyncio.wrap_future(future))
