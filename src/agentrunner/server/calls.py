@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from agentrunner.server.deltas import outputs_of, step_delta
 from agentrunner.server.marks import Passage
 from agentrunner.server.record import Emitted, Record
-from agentrunner.server.wire.parts import list_in, object_in
+from agentrunner.server.wire.parts import copied, list_in, object_in
 from agentrunner.server.wire.runs import OWN_NAMES
 from agentrunner.types import JSON, Event
 
@@ -37,7 +36,7 @@ class Calls:
             shown = self._shown(call, raw[index] if index < len(raw) else None)
             details["tool_calls"].append(shown)
             self._places[f"{branch}/tool:{ordinal}:{index}"] = step, index
-            emitted.append(step_delta(step, {"index": index, **copy.deepcopy(shown)}))
+            emitted.append(step_delta(step, {"index": index, **copied(shown)}))
         return emitted
 
     def result(self, event: Event) -> Emitted:
@@ -57,7 +56,7 @@ class Calls:
         elif call["type"] == "file_search":
             call["file_search"] = detail.get("file_search", {"results": []})
             self.passages |= {mark: Passage(*passage) for mark, passage in object_in(detail, "passages").items()}
-            delta["file_search"] = copy.deepcopy(call["file_search"])
+            delta["file_search"] = copied(call["file_search"])
         elif call["function"]["output"] is None:
             call["function"]["output"] = data["content"]
             delta["function"] = {"output": data["content"]}

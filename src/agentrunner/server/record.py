@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 
 from agentrunner.server.deltas import usage_of
 from agentrunner.server.ids import derived_id
 from agentrunner.server.storage.tables import public
+from agentrunner.server.wire.parts import copied
 from agentrunner.server.wire.runs import new_step
 from agentrunner.types import JSON
 
@@ -29,7 +29,7 @@ class Record:
 
     def told(self, name: str, kind: str, data: JSON) -> tuple[str, JSON]:
         self.changed[data["id"]] = kind
-        return name, copy.deepcopy(public(data))
+        return name, copied(public(data))
 
     def begin_step(self, key: str, part: str, details: JSON) -> tuple[JSON, Emitted]:
         """A step whose id follows from the journal key of the answer that it comes of."""

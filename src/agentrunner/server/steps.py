@@ -6,7 +6,6 @@ documented order; `record.changed` says which objects are to be stored.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -14,6 +13,7 @@ from agentrunner.server.calls import Calls
 from agentrunner.server.deltas import usage_of
 from agentrunner.server.record import Emitted, Record
 from agentrunner.server.storage.tables import public
+from agentrunner.server.wire.parts import copied
 from agentrunner.server.wire.runs import TERMINAL
 from agentrunner.server.writing import Writing
 from agentrunner.types import JSON, Event
@@ -79,7 +79,7 @@ class RunView:
         told: Emitted = [(f"thread.run.{self.run['status']}", self.run)]
         for name, objects in (("run.step", self.record.steps), ("message", self.record.messages)):
             told += [(f"thread.{name}.created", one) for one in objects.values() if one["status"] == "in_progress"]
-        return [(name, copy.deepcopy(public(data))) for name, data in told]
+        return [(name, copied(public(data))) for name, data in told]
 
     def expire(self, now: int) -> Emitted:
         """The end of a run that nobody works on."""

@@ -1,8 +1,8 @@
-"""Looking into objects that may lack a part, or have null in its place."""
+"""Objects as they come in JSON: their parts, which may be missing or null, and copies."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from agentrunner.types import JSON
 
@@ -17,3 +17,10 @@ def list_in(data: JSON | None, name: str) -> list[Any]:
     """The list of this name; an empty one when there is none."""
     found: list[Any] | None = (data or {}).get(name)
     return found or []
+
+
+def copied(data: Any) -> Any:
+    """The same again, all the way down: what JSON can hold, without the precautions that `deepcopy` takes for more."""
+    if isinstance(data, dict):
+        return {name: copied(value) for name, value in cast(JSON, data).items()}
+    return [copied(one) for one in cast(list[Any], data)] if isinstance(data, list) else data
