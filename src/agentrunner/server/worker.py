@@ -62,6 +62,11 @@ class Worker:
         live.task = asyncio.create_task(self._work(live, run["status"], before))
         return live
 
+    @property
+    def count(self) -> int:
+        """Runs that go on here."""
+        return len(self._live)
+
     def live(self, run_id: str) -> Live | None:
         return self._live.get(run_id)
 

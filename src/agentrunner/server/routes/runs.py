@@ -20,6 +20,8 @@ from agentrunner.types import JSON
 
 POLL_AFTER_MS = 50
 """How soon a client should ask again for a run: it costs little here, and most of what it waits for is a model."""
+POLL_AFTER_MS_PER_RUN = 2
+"""Where many runs go on, their clients' questions must not keep the server from working on them."""
 
 
 async def create(request: Request) -> Response:
@@ -64,7 +66,8 @@ async def submit(request: Request) -> Response:
 
 async def cancel(request: Request) -> Response:
     thread_id, id_ = request.path_params["thread_id"], request.path_params["run_id"]
-    return _shown(await _cancel(services_of(request), owner_of(request), thread_id, id_))
+    services = services_of(request)
+    return _shown(services, await _cancel(services, owner_of(request), thread_id, id_))
 
 
 async def _cancel(services: Services, owner: str, thread_id: str, run_id: str) -> JSON:
@@ -93,7 +96,7 @@ async def show(request: Request) -> Response:
 
     services = services_of(request)
     run = await services.store.read(owner_of(request), work)
-    return _followed(services, run) if request.query_params.get("stream") == "true" else _shown(run)
+    return _followed(services, run) if request.query_params.get("stream") == "true" else _shown(services, run)
 
 
 def _followed(services: Services, run: JSON) -> Response:
@@ -116,13 +119,14 @@ async def modify(request: Request) -> Response:
             run["metadata"] = body["metadata"] or {}
         return t.save("run", run, parent=thread_id)
 
-    return _shown(await services_of(request).store.write(owner_of(request), work))
+    services = services_of(request)
+    return _shown(services, await services.store.write(owner_of(request), work))
 
 
 def _begun(request: Request, services: Services, run: JSON, first: list[Item]) -> Response:
     live = services.worker.begin(owner_of(request), run)
     if not run["_stream"]:
-        return _shown(run)
+        return _shown(services, run)
     return _streamed(live.feed, [(name, public(data)) for name, data in first])
 
 
@@ -131,8 +135,9 @@ def _streamed(feed: Feed, first: Sequence[Item]) -> Response:
     return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
 
-def _shown(run: JSON) -> Response:
-    return reply(public(run), poll_after_ms=POLL_AFTER_MS)
+def _shown(services: Services, run: JSON) -> Response:
+    after_ms = max(POLL_AFTER_MS, POLL_AFTER_MS_PER_RUN * services.worker.count)
+    return reply(public(run), poll_after_ms=after_ms)
 
 
 ROUTES = [
