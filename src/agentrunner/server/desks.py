@@ -93,15 +93,20 @@ class Desks:
             ) from None
         return Desk(folder, sandbox, BranchCells(sandbox), Workspace(folder, folder.parent / "outputs"))
 
-    async def clear(self, gone: Callable[[str], bool]) -> None:
-        """Close what was not used for long, and remove the folders of threads that are gone."""
+    def folders(self) -> list[Path]:
+        """Those of all threads, also of other servers'."""
+        place = self._home / "threads"
+        return sorted(place.iterdir()) if place.is_dir() else []
+
+    async def clear(self, gone: Callable[[str], bool], folders: Sequence[Path]) -> None:
+        """Close what was not used for long, and remove those `folders` whose threads are gone. They were listed before
+        it was known which threads there are: the folder of a thread that was made since then is not among them."""
         now = time.monotonic()
         for thread_id in list(self._desks):
             desk = self._desks[thread_id]
             if not desk.busy and (now - desk.used > IDLE_S or gone(thread_id)):
                 await self._desks.pop(thread_id).aclose()
-        folders = self._home / "threads"
-        for folder in sorted(folders.iterdir()) if folders.is_dir() else ():
+        for folder in folders:
             if folder.name not in self._desks and gone(folder.name):
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
                 self._opening.pop(folder.name, None)

@@ -49,13 +49,14 @@ class Tools:
         try:
             while True:
                 await asyncio.sleep(CLEAR_S)
+                folders = await asyncio.to_thread(self._desks.folders)
                 threads = await self._services.store.read_all(
                     lambda execute: {
                         str(id_)
                         for (id_,) in execute("SELECT id FROM server_objects WHERE kind = 'thread' AND deleted = 0")
                     }
                 )
-                await self._desks.clear(lambda id_, known=threads: id_ not in known)
+                await self._desks.clear(lambda id_, known=threads: id_ not in known, folders)
         finally:
             await self._desks.aclose()
 
