@@ -15,10 +15,9 @@ import httpx2
 import jsonschema
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from tests.server.running import Running, serving
-from tests.server.world import SCRIPT, World, ids_in
+from tests.server.world import SCRIPT, World
 from tests.support.program import Agent
 
 SPECIFICATION = json.loads((Path(__file__).parent / "specification" / "assistants.json").read_text(encoding="utf-8"))
@@ -27,13 +26,11 @@ OFTEN = partial(
 )
 EVENTS = {
     "thread.created": "ThreadObject",
-    "thread.run.step.delta": "RunStepDeltaObject",
-    "thread.message.delta": "MessageDeltaObject",
     "thread.run.step": "RunStepObject",
     "thread.run": "RunObject",
     "thread.message": "MessageObject",
 }
-"""What a stream's events hold, by how their names begin; the first that fits."""
+"""What a stream's events hold, by how their names begin; the first that fits. Deltas have no schema here."""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +49,10 @@ def check_events(text: str) -> list[Any]:
     for name, data in ((lines[0][7:], lines[1].removeprefix("data: ")) for lines in blocks):
         if name in ("done", "error"):
             assert name == "error" or data == "[DONE]"
+            continue
+        if name.endswith(".delta"):
+            delta = json.loads(data)
+            assert (set(delta), delta["object"]) == ({"id", "object", "delta"}, name), data
             continue
         schema = next(schema for prefix, schema in EVENTS.items() if name.startswith(prefix))
         found.append(json.loads(data))
@@ -87,11 +88,11 @@ class Cases:
     def __init__(self, running: Running, session: Any, world: World) -> None:
         self.url, self.session, self.world = f"{running.url}/v1", session, world
         self.statuses: Counter[int] = Counter()
+        self.streams = 0
         self.wrong: dict[str, str] = {}
 
     def send(self, case: Any) -> None:
-        case.path_parameters = self.world.aim_path(case.path_parameters)
-        case.body = self.world.aim(case.body)
+        self.world.aim(case)
         answer = case.call(base_url=self.url, session=self.session, timeout=30)
         self.statuses[answer.status_code] += 1
         try:
@@ -101,11 +102,12 @@ class Cases:
             what = "\n".join(map(str, errors))
             self.wrong.setdefault(f"{case.operation.label}: {what[:100]}", f"{what}\n{case.as_curl_command()}")
         else:
-            self.world.learn(said, ids_in(case.path_parameters))
+            self.streams += isinstance(said, list)
+            self.world.heard(case, answer.status_code, said)
 
 
-def check(running: Running, rounds: int, each: int) -> Counter[int]:
-    """In every round, with new objects, so many requests of each operation; how often each status came."""
+def check(running: Running, rounds: int, each: int) -> Cases:
+    """In every round, with new objects, so many requests of each operation. What was wrong is said together."""
     import requests
     import schemathesis
     from schemathesis.generation import GenerationMode
@@ -125,21 +127,24 @@ def check(running: Running, rounds: int, each: int) -> Counter[int]:
             cases.world.settle()
             for operation in random.sample(operations, len(operations)):
                 good, bad = operation.as_strategy(), operation.as_strategy(GenerationMode.NEGATIVE)
-                OFTEN(max_examples=each)(given(st.one_of(good, good, good, bad))(cases.send))()
+                for examples, strategy in ((each - each // 3, good), (each // 3, good | bad)):
+                    OFTEN(max_examples=examples)(given(strategy)(cases.send))()
     assert not cases.wrong, "\n\n".join(f"{label}\n{what[:3000]}" for label, what in cases.wrong.items())
-    return cases.statuses
+    return cases
 
 
 def test_no_request_made_of_the_specification_is_answered_otherwise(running: Running) -> None:
-    statuses = check(running, 1, 7)
-    assert statuses.total() >= 300
-    assert statuses[200] > statuses.total() / 4
-    assert set(statuses) <= {200, 400, 404}
+    cases = check(running, 1, 7)
+    assert cases.statuses.total() >= 300
+    assert cases.statuses[200] > cases.statuses.total() / 3
+    assert set(cases.statuses) <= {200, 400, 404}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_no_request_of_thousands_is_answered_otherwise(running: Running) -> None:
-    statuses = check(running, 6, 20)
-    assert statuses.total() >= 5_000
-    assert statuses[200] > statuses.total() / 4
+    cases = check(running, 6, 20)
+    assert cases.statuses.total() >= 5_000
+    assert cases.statuses[200] > cases.statuses.total() / 3
+    assert set(cases.statuses) <= {200, 400, 404}
+    assert cases.streams > 50
