@@ -125,6 +125,24 @@ def test_a_store_expires_when_nobody_used_it(home: Path, url: str | None) -> Non
     asyncio.run(work())
 
 
+def test_a_store_that_was_made_for_attachments_is_kept_for_seven_days(home: Path, url: str | None) -> None:
+    async def work() -> None:
+        clock = Clock()
+        async with server(home, clock, url) as (client, _):
+            file = await upload(client, "a.txt", b"whales sing")
+            attachment = {"file_id": file, "tools": [{"type": "file_search"}]}
+            message = {"role": "user", "content": "x", "attachments": [attachment]}
+            thread = (await client.post("/threads", json={"messages": [message]})).json()
+            (store,) = thread["tool_resources"]["file_search"]["vector_store_ids"]
+            await settled(client, store)
+            clock.now += 7 * DAY_S - 1
+            assert (await client.get(f"/vector_stores/{store}")).json()["status"] == "completed"
+            clock.now += 1
+            assert (await client.get(f"/vector_stores/{store}")).json()["status"] == "expired"
+
+    asyncio.run(work())
+
+
 def test_a_file_expires_with_its_content_and_its_passages(home: Path, url: str | None) -> None:
     async def work() -> None:
         clock = Clock()
@@ -154,10 +172,12 @@ def test_an_upload_expires_with_its_parts(home: Path, url: str | None) -> None:
         async with server(home, clock, url) as (client, services):
             body = {"filename": "a", "bytes": 3, "purpose": "assistants", "mime_type": "a/b"}
             upload = (await client.post("/uploads", json=body)).json()["id"]
-            part = (await client.post(f"/uploads/{upload}/parts", files={"data": b"abc"})).json()["id"]
-            clock.now += HOUR_S
+            parts: list[str] = []
+            for content in (b"ab", b"c"):
+                parts.append((await client.post(f"/uploads/{upload}/parts", files={"data": content})).json()["id"])
+                clock.now += HOUR_S - 1 if len(parts) == 1 else 1
             for _ in range(2):
-                answer = await client.post(f"/uploads/{upload}/complete", json={"part_ids": [part]})
+                answer = await client.post(f"/uploads/{upload}/complete", json={"part_ids": parts})
                 assert "is expired" in answer.json()["error"]["message"]
                 await sweep(services)
             assert list((home / "files").glob("*/*")) == []
