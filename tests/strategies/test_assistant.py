@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from agentrunner.strategies.assistant import assistant, truncated
+from agentrunner.strategies.assistant import BYTES_PER_TOKEN, assistant, truncated
+from agentrunner.strategies.compact import size_bytes
 from agentrunner.strategies.prompts import fill_in, load_prompts
 from agentrunner.types import Answer, Ask, Completion, Message, Session, Step, StepError, ToolCall, ToolResult, ToolSpec
 from agentrunner.types import Usage as Tokens
@@ -100,6 +101,22 @@ def test_it_makes_no_request_that_the_limit_on_prompts_forbids() -> None:
     strategy, _ = first(session(Message("user", "hi"), max_prompt_tokens=256))
 
     assert end(strategy, called(used=256)) == Answer("", outcome="gave_up", reason="max_prompt_tokens")
+
+
+def test_the_last_token_of_a_limit_may_be_used_and_not_one_more() -> None:
+    def prompted(left: int) -> Any:
+        strategy, _ = first(session(Message("user", "hi"), max_prompt_tokens=256))
+        return strategy, called(used=256 - left)
+
+    strategy, step = prompted(200)
+    needed = size_bytes(strategy.send(step).conversation) // BYTES_PER_TOKEN
+    strategy, step = prompted(needed)
+    assert strategy.send(step).conversation.messages
+    assert end(*prompted(needed - 1)).reason == "max_prompt_tokens"
+
+    strategy, _ = first(session(Message("user", "hi"), max_completion_tokens=256))
+    assert strategy.send(called(written=255)).max_output_tokens == 1
+    assert end(strategy, called(written=1)).reason == "max_completion_tokens"
 
 
 def test_empty_answers_are_repaired_a_few_times() -> None:
