@@ -32,7 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def obey(request: JSON) -> Answer:
     """`call a b`: calls these, then says what they returned; `run CODE` and `search WORDS` call the server's tools,
     then link to out.csv or cite what was found first; `wait 2`: answers after so many seconds; `refuse`: fails;
-    `long`: is cut off; `say ...`: says it; anything else: says how many messages it was given."""
+    `long`: is cut off; `stall ...`: begins to say it; `say ...`: says it; anything else: says how many messages it was
+    given."""
     messages = request["messages"]
     asked = max(index for index, message in enumerate(messages) if message["role"] == "user")
     results = [str(message["content"]) for message in messages[asked:] if message["role"] == "tool"]
@@ -56,6 +57,8 @@ def obey(request: JSON) -> Answer:
             return Answer(status=400, body=b'{"error":{"message":"I refuse"}}')
         case "long":
             return Answer("cut", finish="length")
+        case "stall":
+            return Answer(rest, fault="stall")
         case "say":
             return Answer(rest)
         case _:

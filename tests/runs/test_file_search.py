@@ -96,3 +96,16 @@ def test_citations_come_by_stream_too(client: OpenAI) -> None:
     [kept] = client.beta.threads.messages.list(talk, run_id=stream.get_final_run().id)
     assert len(cast(Any, message.content)[0].text.annotations) == 1
     assert message.content == kept.content
+
+
+def test_an_annotation_comes_with_the_end_of_its_text(client: OpenAI) -> None:
+    """There are clients that look for annotations only in pieces that have text."""
+    store_id, _ = stored(client, "birds.md", "The kingfisher is blue.")
+    made = assistant(client, SEARCH, tool_resources={"file_search": {"vector_store_ids": [store_id]}})
+    talk = thread(client, "search kingfisher")
+    events = client.beta.threads.runs.create(talk, assistant_id=made, stream=True)
+    deltas = [cast(Any, one.data).delta.content[0].text for one in events if one.event == "thread.message.delta"]
+
+    assert "".join(delta.value for delta in deltas) == texts(client, talk)[-1]
+    assert [len(delta.annotations) for delta in deltas] == [0] * (len(deltas) - 1) + [1]
+    assert all(delta.value for delta in deltas)

@@ -139,6 +139,22 @@ def test_a_run_that_is_cancelled_says_so_in_its_stream(client: OpenAI, endpoint:
     assert found == [*BEGINNING, "thread.run.cancelling", "thread.run.cancelled"]
 
 
+def test_an_answer_that_is_cancelled_keeps_all_that_had_come(client: OpenAI) -> None:
+    talk = thread(client, "stall these are the words of an answer that never comes to its end")
+    run_id, heard = "", ""
+    for event in client.beta.threads.runs.create(talk, assistant_id=assistant(client), stream=True):
+        if event.event == "thread.run.in_progress":
+            run_id = event.data.id
+        elif event.event == "thread.message.delta":
+            if not heard:
+                client.beta.threads.runs.cancel(run_id, thread_id=talk)
+            heard += cast(Any, event.data).delta.content[0].text.value
+
+    assert 0 < len(heard) < 62
+    message = client.beta.threads.messages.list(talk).data[0]
+    assert (message.status, cast(Any, message.content[0]).text.value) == ("incomplete", heard)
+
+
 def test_a_client_that_goes_away_does_not_lose_its_run(client: OpenAI, endpoint: Endpoint) -> None:
     talk = thread(client, "wait 0.5")
     stream = client.beta.threads.runs.create(thread_id=talk, assistant_id=assistant(client), stream=True)

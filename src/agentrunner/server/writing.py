@@ -1,4 +1,5 @@
-"""Answers as messages of the thread while they are written: text in pieces, pictures first, annotations last. Pure."""
+"""Answers as messages of the thread while they are written: pictures first, then text in pieces, the last of them with
+the annotations, since there are clients that look for annotations only beside text. Pure."""
 
 from __future__ import annotations
 
@@ -18,6 +19,8 @@ class Writing:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._open: tuple[JSON, JSON] | None = None
+        self._held = ""
+        """The last character so far: it waits for what comes with it."""
 
     @property
     def is_open(self) -> bool:
@@ -43,8 +46,14 @@ class Writing:
         return emitted
 
     def write(self, text: str) -> Emitted:
+        """A piece of the text, which is not its end."""
+        text = self._held + text
+        self._held = text[-1:]
+        return self._add(text[:-1], [])
+
+    def _add(self, text: str, annotations: list[JSON]) -> Emitted:
         assert self._open is not None
-        if not text:
+        if not text and not annotations:
             return []
         message = self._open[1]
         parts = message["content"]
@@ -52,8 +61,9 @@ class Writing:
             parts.append({"type": "text", "text": {"value": "", "annotations": []}})
         parts[-1]["text"]["value"] += text
         self._record.changed[message["id"]] = "message"
-        delta: JSON = {"index": len(parts) - 1, "type": "text", "text": {"value": text, "annotations": []}}
-        return [message_delta(message, delta)]
+        numbered = [{"index": index, **one} for index, one in enumerate(annotations)]
+        piece: JSON = {"value": text, "annotations": numbered}
+        return [message_delta(message, {"index": len(parts) - 1, "type": "text", "text": piece})]
 
     def end(
         self, text: str, passages: Mapping[str, Passage], files: Mapping[str, str], usage: JSON, *, cut: bool
@@ -62,12 +72,12 @@ class Writing:
         assert self._open is not None
         step, message = self._open
         written = text_of(message)
-        emitted = self.write(text[len(written) :]) if text.startswith(written) else []
+        annotations = annotations_in(text, passages, files)
+        emitted = self._add(text[len(written) :] if text.startswith(written) else "", annotations)
         content = message["content"][-1] if message["content"] else None
         if content is not None and content["type"] == "text":
-            content["text"] = {"value": text, "annotations": annotations_in(text, passages, files)}
-            emitted += _annotations(message, content["text"]["annotations"])
-        self._open = None
+            content["text"] = {"value": text, "annotations": annotations}
+        self._open, self._held = None, ""
         if cut:
             emitted += self._incomplete(message, "max_tokens")
         else:
@@ -79,18 +89,11 @@ class Writing:
         """The run ended before the answer did. Its step is left open."""
         if self._open is None:
             return []
-        message, self._open = self._open[1], None
-        return self._incomplete(message, reason)
+        message, emitted = self._open[1], self._add(self._held, [])
+        self._open, self._held = None, ""
+        return emitted + self._incomplete(message, reason)
 
     def _incomplete(self, message: JSON, reason: str) -> Emitted:
         at = self._record.at
         message |= {"status": "incomplete", "incomplete_at": at, "incomplete_details": {"reason": reason}}
         return [self._record.told("thread.message.incomplete", "message", message)]
-
-
-def _annotations(message: JSON, annotations: list[JSON]) -> Emitted:
-    if not annotations:
-        return []
-    numbered = [{"index": index, **one} for index, one in enumerate(annotations)]
-    part: JSON = {"index": len(message["content"]) - 1, "type": "text", "text": {"annotations": numbered}}
-    return [message_delta(message, part)]
