@@ -146,8 +146,9 @@ class Live:
                     emitted += self.view.say(item) if item else []
                 else:
                     await self.services.tools.save_named(self.owner, self.view, item)
-                    emitted += self.view.see(item)
-                    worth_storing = True
+                    seen = self.view.see(item)
+                    emitted += seen
+                    worth_storing = worth_storing or bool(seen)
             if worth_storing:
                 await self.store(emitted)
             else:
