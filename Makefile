@@ -43,4 +43,5 @@ bench:  ## the figures in docs/, side by side with what users would pick instead
 	$(BIN)/python bench/sandbox.py
 	$(BIN)/python -m bench.guard $(TRACES)
 	$(BIN)/python -m bench.steps $(if $(PEERS),--peers $(PEERS))
+	$(BIN)/python -m bench.server
 	$(if $(SCIFACT),$(BIN)/python -m bench.retrieval $(SCIFACT))

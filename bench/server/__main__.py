@@ -125,7 +125,9 @@ def row(name: str, took: Sequence[float], cpu_ms: float | None = None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.server", description=__doc__)
     parser.add_argument("--threads", type=int, default=64)
-    parser.add_argument("--apart-ms", type=float, nargs="*", default=[0.0, 10.0, 25.0], help="between their beginnings")
+    parser.add_argument(
+        "--apart-ms", type=float, nargs="*", default=[0.0, 25.0, 50.0, 100.0], help="between their beginnings"
+    )
     arguments = parser.parse_args()
     count = arguments.threads
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:

@@ -79,11 +79,14 @@ async def all_at(port: int, how: str, assistant: str, count: int, apart_s: float
     """`count` clients, each with a thread and a run of its own, which begin `apart_s` after one another."""
     clients = [Client(port) for _ in range(count)]
     ids = await threads(clients[0], count)
-    for client, id_ in zip(clients, ids, strict=True):
-        await client.ask("GET", f"/threads/{id_}")  # their connections are there
+
+    together = asyncio.Barrier(count)
 
     async def one(number: int) -> float:
         await asyncio.sleep(number * apart_s)
+        await clients[number].ask("GET", f"/threads/{ids[number]}")  # its connection is there
+        if not apart_s:
+            await together.wait()
         return await (polled if how == "polling" else streamed)(clients[number], ids[number], assistant)
 
     took = await asyncio.gather(*(one(number) for number in range(count)))
