@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
 
+from agentrunner.server.app import ROUTES as SERVED
 from tests.server.running import Running
 
 _NAMES = itertools.count()
@@ -109,7 +111,20 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "/vector_stores/{store}/file_batches/{batch}/files", None),
     ("POST", "/uploads/{upload}/complete", {"part_ids": ["{part}"]}),
     ("POST", "/uploads/{upload}/cancel", None),
+    ("GET", "/threads/{talk}/runs/{run}?stream=true", None),
     # Objects of others inside of one's own.
+    ("POST", "/threads/{own_thread}/runs", {"assistant_id": "{assistant}"}),
+    ("GET", "/threads/{own_thread}/runs/{run}", None),
+    ("GET", "/threads/{own_thread}/runs/{run}?stream=true", None),
+    ("POST", "/threads/{own_thread}/runs/{run}/cancel", None),
+    ("GET", "/threads/{own_thread}/runs/{run}/steps", None),
+    ("GET", "/threads/{own_thread}/messages/{message}", None),
+    ("GET", "/threads/{own_thread}/messages?run_id=x&after={message}", None),
+    ("POST", "/vector_stores/{own_store}/files", {"file_id": "{file}"}),
+    ("POST", "/vector_stores/{own_store}/file_batches", {"file_ids": ["{file}"]}),
+    ("GET", "/vector_stores/{own_store}/file_batches/{batch}", None),
+    ("GET", "/vector_stores/{own_store}/files/{file}/content", None),
+    ("POST", "/uploads/{own_upload}/complete", {"part_ids": ["{part}"]}),
     ("POST", "/threads", {"tool_resources": {"code_interpreter": {"file_ids": ["{file}"]}}}),
     ("POST", "/threads", {"tool_resources": {"file_search": {"vector_store_ids": ["{store}"]}}}),
     ("POST", "/assistants", {"model": "m", "tool_resources": {"file_search": {"vector_store_ids": ["{store}"]}}}),
@@ -138,16 +153,28 @@ ROUTES: list[tuple[str, str, Any]] = [
 def test_nothing_of_another_key_is_seen_or_changed_by_any_route(
     http: httpx2.Client, other: httpx2.Client, mine: dict[str, str]
 ) -> None:
-    mine["own"] = other.post("/assistants", json={"model": "m"}).json()["id"]
+    own = {
+        "own": other.post("/assistants", json={"model": "m"}).json()["id"],
+        "own_thread": other.post("/threads", json={}).json()["id"],
+        "own_store": other.post("/vector_stores", json={}).json()["id"],
+        "own_upload": other.post(
+            "/uploads", json={"filename": "a", "bytes": 1, "purpose": "assistants", "mime_type": "a/b"}
+        ).json()["id"],
+    }
+    ids = mine | own
     for method, path, body in ROUTES:
-        answer = other.request(method, _filled(path, mine), json=_filled(body, mine))
+        answer = other.request(method, _filled(path, ids), json=_filled(body, ids))
         assert answer.status_code in (400, 404), (method, path, answer.text)
         assert "whale" not in answer.text
     part = other.post(_filled("/uploads/{upload}/parts", mine), files={"data": b"x"})
     assert part.status_code == 404
-    other.delete(f"/assistants/{mine['own']}")
-    for path in ("/assistants", "/threads", "/files", "/vector_stores"):
-        assert other.get(path).json()["data"] == [], path
+    for path, known in (
+        ("assistants", ["own"]),
+        ("threads", ["own_thread"]),
+        ("files", []),
+        ("vector_stores", ["own_store"]),
+    ):
+        assert [each["id"] for each in other.get(f"/{path}").json()["data"]] == [own[name] for name in known], path
     # All of it is still there, and none of it has become another.
     assert http.get(_filled("/assistants/{assistant}", mine)).json()["name"] is None
     assert http.get(_filled("/threads/{thread}", mine)).json()["metadata"] == {}
@@ -157,11 +184,25 @@ def test_nothing_of_another_key_is_seen_or_changed_by_any_route(
     assert http.post(_filled("/uploads/{upload}/complete", mine), json={"part_ids": [mine["part"]]}).status_code == 200
 
 
+def test_every_route_with_an_id_is_among_those_that_were_tried() -> None:
+    def shape(path: str) -> str:
+        return re.sub(r"\{.*?\}", "{}", path.partition("?")[0])
+
+    tried = {(method, shape(path)) for method, path, _ in ROUTES} | {("POST", "/uploads/{}/parts")}
+    there = {
+        (method, shape(route.path))
+        for route in SERVED
+        for method in (route.methods or set()) - {"HEAD"}
+        if "{" in route.path and not route.path.startswith("/models")
+    }
+    assert there - tried == set()
+
+
 def _filled(what: Any, ids: dict[str, str]) -> Any:
     if isinstance(what, str):
         for name, id_ in ids.items():
             what = what.replace(f"{{{name}}}", id_)
         return what
     if isinstance(what, dict):
-        return {key: _filled(value, ids) for key, value in what.items()}
-    return [_filled(each, ids) for each in what] if isinstance(what, list) else what
+        return {key: _filled(value, ids) for key, value in cast(dict[str, Any], what).items()}
+    return [_filled(each, ids) for each in cast(list[Any], what)] if isinstance(what, list) else what
