@@ -1,4 +1,4 @@
-"""Every method of the official Python client, in both its forms, at both ends of its history."""
+"""Every method of the official Python client, in each of its forms, at both ends of its history."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def python_with(age: str) -> Path:
         pytest.skip(str(why))
 
 
-@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("kind", ["sync", "async", "azure"])
 @pytest.mark.parametrize("age", ["newest", "oldest"])
 def test_every_method_of_the_client_is_answered_as_it_expects(age: str, kind: str, server: Server) -> None:
     result = json.loads(output_of(python_with(age), PROGRAMS / "surface.py", server.url, kind))

@@ -11,6 +11,7 @@ from typing import Any
 
 warnings.simplefilter("ignore")  # What this is about is long deprecated.
 
+from langchain_classic.agents import AgentExecutor  # noqa: E402
 from langchain_classic.agents.openai_assistant import OpenAIAssistantRunnable  # noqa: E402
 from langchain_core.tools import tool  # noqa: E402
 from openai import OpenAI  # noqa: E402
@@ -40,9 +41,8 @@ def chat(client: Any) -> Any:
 
 def function(client: Any) -> Any:
     runnable = begin(client, price, as_agent=True)
-    actions = runnable.invoke({"content": "call price"})
-    steps = [(action, price.invoke(action.tool_input)) for action in actions]
-    return runnable.invoke({"content": "call price", "intermediate_steps": steps}).return_values["output"]
+    executor = AgentExecutor(agent=runnable, tools=[price])
+    return executor.invoke({"content": "call price"})["output"]
 
 
 def code(client: Any) -> Any:

@@ -18,6 +18,7 @@ from semantic_kernel.contents import (  # noqa: E402
     AnnotationContent,
     ChatMessageContent,
     FileReferenceContent,
+    StreamingAnnotationContent,
 )
 from semantic_kernel.functions import kernel_function  # noqa: E402
 
@@ -38,6 +39,13 @@ async def begin(client: AsyncOpenAI, *plugins: Any, **more: Any) -> OpenAIAssist
 async def streamed(agent: OpenAIAssistantAgent, text: str, thread: Any) -> str:
     parts = [str(part.message) async for part in agent.invoke_stream(messages=text, thread=thread)]
     return "".join(parts)
+
+
+async def noted(agent: OpenAIAssistantAgent, text: str, kind: type[Any]) -> list[Any]:
+    """What comes of this kind, by stream, on a thread of its own."""
+    return [
+        item async for part in agent.invoke_stream(messages=text) for item in part.message.items if type(item) is kind
+    ]
 
 
 async def chat(client: AsyncOpenAI) -> Any:
@@ -89,6 +97,8 @@ async def search(client: AsyncOpenAI) -> Any:
     message = (await agent.get_response(messages="search kingfisher")).message
     [cited] = [item for item in message.items if isinstance(item, AnnotationContent)]
     assert message.content[cited.start_index : cited.end_index] == cited.quote
+    [heard] = await noted(agent, "search kingfisher", StreamingAnnotationContent)
+    assert (heard.file_id, heard.quote) == (cited.file_id, cited.quote)
     return {"answer": message.content, "cited": (await client.files.retrieve(str(cited.file_id))).filename}
 
 

@@ -1,6 +1,6 @@
-"""Calls every method that the official Python client has for assistants, threads, stores and files, in either form.
+"""Calls every method that the official Python client has for assistants, threads, stores and files; any of its forms.
 
-    python surface.py URL sync|async
+    python surface.py URL sync|async|azure
 
 It needs nothing but the client, old or new. Every answer is checked against the client's own models; at the end
 it prints which methods exist and were not called.
@@ -182,8 +182,13 @@ async def models(client: Any) -> None:
 
 
 async def main(url: str, kind: str) -> None:
-    make = openai.OpenAI if kind == "sync" else openai.AsyncOpenAI
-    client: Any = make(base_url=url, api_key="x", max_retries=0, timeout=30, _strict_response_validation=True)
+    options: dict[str, Any] = {"api_key": "x", "max_retries": 0, "timeout": 30, "_strict_response_validation": True}
+    client: Any
+    if kind == "azure":
+        azure = {"azure_endpoint": url.removesuffix("/v1"), "api_version": "2024-05-01-preview"}
+        client = openai.AzureOpenAI(**azure, **options)
+    else:
+        client = (openai.OpenAI if kind == "sync" else openai.AsyncOpenAI)(base_url=url, **options)
     called: set[str] = set()
     noted: Any = Noted(client, "", called)
     room = noted.vector_stores if hasattr(client, "vector_stores") else noted.beta.vector_stores
