@@ -147,4 +147,4 @@ def test_no_request_of_thousands_is_answered_otherwise(running: Running) -> None
     assert cases.statuses.total() >= 5_000
     assert cases.statuses[200] > cases.statuses.total() / 3
     assert set(cases.statuses) <= {200, 400, 404}
-    assert cases.streams > 50
+    assert cases.streams > 25  # so that these were looked at, too

@@ -50,7 +50,7 @@ USES = {
 }
 """Operations on what is in a certain state, told by what else is known of it; they end this state."""
 ENDS = ("/uploads/{upload_id}/cancel", "/vector_stores/{vector_store_id}/file_batches/{batch_id}/cancel")
-_STREAMED = 0.3
+_STREAMED = 0.5
 _AIMED = 0.9
 """Of the ids in requests so many are of objects that there are, or were."""
 _END_S = 20
@@ -68,7 +68,7 @@ class World:
         asks = self._made("/assistants", model="m", tools=[{"type": "function", "function": {"name": "price"}}])
         store = self._made("/vector_stores", name="s", file_ids=[file])
         self._made(f"/vector_stores/{store}/file_batches", within={"vector_store_id": store}, file_ids=[table])
-        self.places.append({"vector_store_id": store, "file_id": file})
+        self._know({"vector_store_id": store, "file_id": file})
         for assistant, more in ((plain, {}), (asks, {}), (asks, {}), (asks, {"max_completion_tokens": 256})):
             path, run = self._run(assistant, **more)
             self._stopped(f"{path}/{run}")
@@ -91,10 +91,14 @@ class World:
         self.learn(said.get("data"), within)
         kept = {name: said[name] for name in ("thread_id", "run_id") if isinstance(said.get(name), str)}
         if (name := PARAMETERS.get(said.get("object", ""))) and isinstance(said.get("id"), str):
-            self.places.append(within | kept | {name: said["id"]})
+            self._know(within | kept | {name: said["id"]})
         action = said.get("required_action") or {}
         for call in action.get("submit_tool_outputs", {}).get("tool_calls", []):
-            self.places.append({**kept, "run_id": said["id"], "tool_call_id": call["id"]})
+            self._know({**kept, "run_id": said["id"], "tool_call_id": call["id"]})
+
+    def _know(self, place: dict[str, str]) -> None:
+        if place not in self.places:
+            self.places.append(place)
 
     def aim(self, case: Any) -> None:
         """Let a request be about objects that there are."""
@@ -118,8 +122,10 @@ class World:
 
     def _forget(self, gone: dict[str, str], *with_: str) -> None:
         if self._aims():
-            of_it = [place for place in self._with(with_) if gone.items() <= place.items()]
-            self.places = [place for place in self.places if place not in of_it]
+            wanted = set(with_)
+            self.places = [
+                place for place in self.places if not (gone.items() <= place.items() and wanted <= place.keys())
+            ]
 
     def _place(self, given: dict[str, Any], uses: Iterable[str]) -> dict[str, Any]:
         """These parameters of a path, or those of an object that there is, with what is used of it."""
