@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any, cast
 
@@ -51,6 +52,18 @@ def test_a_thread_that_is_made_with_its_run_is_told_first(client: OpenAI) -> Non
         assistant_id=assistant(client), thread={"messages": [{"role": "user", "content": "say hi"}]}
     ) as stream:
         assert names(stream) == ["thread.created", *BEGINNING, *MESSAGE, "thread.run.completed"]
+
+
+def test_no_text_ends_a_line_of_the_stream(client: OpenAI, server: Server) -> None:
+    """Many clients end lines where Python's `splitlines` does."""
+    said = "one\u0085two\u2028three\u2029four\x1cfive\r\nsix"
+    body = {"assistant_id": assistant(client), "stream": True}
+    answer = httpx2.post(f"{server.url}/threads/{thread(client, f'say {said}')}/runs", json=body, timeout=30)
+
+    data = [line.removeprefix("data: ") for line in answer.text.splitlines() if not line.startswith("event: ")]
+    objects = [json.loads(line) for line in data if line and line != "[DONE]"]
+    [message] = [each for each in objects if each["object"] == "thread.message" and each["status"] == "completed"]
+    assert message["content"][0]["text"]["value"] == said
 
 
 class Cashier(AssistantEventHandler):

@@ -11,6 +11,9 @@ from agentrunner.types import JSON
 KEEP_ALIVE_S = 15.0
 """A comment after so much silence: proxies end connections on which nothing comes, often after 60 s or less."""
 
+LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+"""Not of server-sent events, but many clients end lines there all the same, and would find half an object."""
+
 Item = tuple[str, JSON]
 
 
@@ -67,4 +70,4 @@ async def server_sent(
 
 
 def sse(name: str, data: str) -> bytes:
-    return f"event: {name}\ndata: {data}\n\n".encode()
+    return f"event: {name}\ndata: {data.translate(LINE_ENDS)}\n\n".encode()
