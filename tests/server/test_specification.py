@@ -107,7 +107,8 @@ class Cases:
 
 
 def check(running: Running, rounds: int, each: int) -> Cases:
-    """In every round, with new objects, so many requests of each operation. What was wrong is said together."""
+    """In every round, with new objects, so many requests of each operation; a single round is the same every time.
+    What was wrong is said together."""
     import requests
     import schemathesis
     from schemathesis.generation import GenerationMode
@@ -115,7 +116,8 @@ def check(running: Running, rounds: int, each: int) -> Cases:
     schema = schemathesis.openapi.from_dict(SPECIFICATION)
     operations: list[Any] = [result.ok() for result in schema.get_all_operations()]
     assert len(operations) == 51
-    random = Random()
+    sample = rounds == 1
+    random = Random(0 if sample else None)
     with (
         httpx2.Client(base_url=f"{running.url}/v1", timeout=30) as http,
         requests.Session() as session,
@@ -128,7 +130,7 @@ def check(running: Running, rounds: int, each: int) -> Cases:
             for operation in random.sample(operations, len(operations)):
                 good, bad = operation.as_strategy(), operation.as_strategy(GenerationMode.NEGATIVE)
                 for examples, strategy in ((each - each // 3, good), (each // 3, good | bad)):
-                    OFTEN(max_examples=examples)(given(strategy)(cases.send))()
+                    OFTEN(max_examples=examples, derandomize=sample)(given(strategy)(cases.send))()
     assert not cases.wrong, "\n\n".join(f"{label}\n{what[:3000]}" for label, what in cases.wrong.items())
     return cases
 
