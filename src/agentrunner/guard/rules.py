@@ -2,7 +2,6 @@
 of things, and answers with how far it has come. None knows of the others or of what follows from it.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from agentrunner.guard.looks import Look
@@ -239,8 +238,3 @@ class Invalid:
         found = level(count, self._stop_at)
         reason = f"{count} calls in a row could not be carried out: unreadable, unknown or not allowed"
         return Finding("invalid", found, reason, tuple(self._steps)[-EVIDENCE:], count - 1) if found else None
-
-
-def worst_of(findings: Sequence[Finding]) -> Finding | None:
-    """The one that has come furthest; of several, the one of the rule that was asked first."""
-    return max(findings, key=lambda finding: finding.level, default=None)

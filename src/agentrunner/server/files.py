@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from pathlib import Path
 
 from agentrunner.server.ids import new_id
 from agentrunner.server.services import Services
@@ -12,19 +11,6 @@ from agentrunner.server.storage.blobs import Incoming
 from agentrunner.server.storage.tables import Tenant
 from agentrunner.server.wire.files import filename_of, new_file
 from agentrunner.types import JSON
-
-
-async def save_file(services: Services, owner: str, filename: str, purpose: str, source: Path | bytes) -> JSON:
-    """Keep a copy of `source` as a file of this owner."""
-    incoming = services.blobs.incoming()
-    try:
-        if isinstance(source, bytes):
-            incoming.write(source)
-        else:
-            await asyncio.to_thread(services.blobs.copy_into, incoming, source)
-        return await keep(services, owner, incoming, filename, purpose)
-    finally:
-        incoming.close()
 
 
 async def keep(
