@@ -11,13 +11,14 @@ import agentrunner
 
 PACKAGE = Path(agentrunner.__file__).parent
 LEAVES = {"config", "guard", "strategies", "llm", "sandbox", "journal", "render", "retrieval", "sanitise"}
-EVERYONE = {"types", "errors", "sanitise", "addresses"}
+EVERYONE = {"types", "errors", "sanitise", "addresses", "certificates"}
 ALLOWED = {
     **dict.fromkeys(LEAVES, EVERYONE),
     "types": set[str](),
     "errors": set[str](),
     "sanitise": set(),
     "addresses": set(),
+    "certificates": set[str](),
     "scripts": set[str](),
     "tools": EVERYONE | {"sandbox", "retrieval"},
     "engine": EVERYONE | {"guard"},
@@ -64,7 +65,7 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    heavy = {"openai", "pydantic", "pandas", "jinja2", "yaml", "trafilatura", "ddgs", "httpx2", "asyncio"}
+    heavy = {"openai", "pydantic", "pandas", "jinja2", "yaml", "trafilatura", "ddgs", "aiohttp", "asyncio"}
     code = "from agentrunner.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
     assert not heavy & loaded_by(code)
 

@@ -96,11 +96,11 @@ async def floor(urls: Sequence[str]) -> None:
 
 
 async def ours(urls: Sequence[str]) -> None:
-    """The public way: one journal for all, the parts of each session made by hand, as many `run_session` as wanted."""
+    """The public way: one journal and one pool of connections for all, and for each session its parts."""
     from agentrunner.engine import Parts, run_session
     from agentrunner.guard.ledger import Ledger
     from agentrunner.journal import GroupedJournal, new_session_id, open_journal
-    from agentrunner.llm.chat import ChatModel
+    from agentrunner.llm import ChatModel, Pool
     from agentrunner.strategies import STRATEGIES
     from agentrunner.strategies.prompts import fill_in, load_prompts
     from agentrunner.strategies.wrap_up import facts_of, summary_without_model, wrap_up
@@ -117,9 +117,11 @@ async def ours(urls: Sequence[str]) -> None:
     home = Path.cwd().parent / "home"
     tools = [tool(effect="pure")(read_file), finish_tool(Workspace(Path.cwd(), home / "outputs"), None)]
 
+    pool = Pool()
+
     async def session(url: str, journal: GroupedJournal) -> None:
         toolbox = LocalToolbox(tools, policy=Policy("auto"), outputs=home / "outputs")
-        model = ChatModel("m", base_url=url, api_key=None, protocol="tools")
+        model = ChatModel("m", base_url=url, api_key=None, protocol="tools", pool=pool)
         one = Session(new_session_id(), GOAL, prompts=prompts, tools=toolbox.specs(), template=fill_in)
         parts = Parts(
             model=model,
@@ -137,6 +139,7 @@ async def ours(urls: Sequence[str]) -> None:
 
     with contextlib.closing(open_journal(home)) as journal, contextlib.closing(GroupedJournal(journal)) as grouped:
         await asyncio.gather(*(session(url, grouped) for url in urls))
+    await pool.aclose()
 
 
 LOOPS = {"openai": bare_openai, "http": bare_http, "agent": ours, "floor": floor}

@@ -13,7 +13,8 @@ from agentrunner.engine import Control, Parts, run_session
 from agentrunner.guard.ledger import Ledger, Reservation
 from agentrunner.journal import SqlJournal
 from agentrunner.llm.chat import ChatModel
-from agentrunner.llm.client import Connection, Target
+from agentrunner.llm.client import Connection
+from agentrunner.llm.target import Target
 from agentrunner.strategies.conversation import Conversation
 from agentrunner.strategies.prompts import fill_in, load_prompts
 from agentrunner.strategies.wrap_up import facts_of, summary_without_model, wrap_up

@@ -14,7 +14,8 @@ import traceback
 from typing import Any
 
 from agentrunner.errors import Fenced, JournalFull, SessionBusy
-from agentrunner.llm.client import Connection, Target
+from agentrunner.llm.client import Connection
+from agentrunner.llm.target import Target
 from tests.kill.attempt import Order, attempt
 
 ENDS: dict[type[BaseException], int] = {SessionBusy: 2, Fenced: 4, JournalFull: 5}
@@ -23,8 +24,8 @@ ENDS: dict[type[BaseException], int] = {SessionBusy: 2, Fenced: 4, JournalFull: 
 
 def main() -> None:
     connection = Connection(Target(sys.argv[1], azure=False), None)
-    connection._open()  # pyright: ignore[reportPrivateUsage]
-    import psycopg  # noqa: F401 - so that no child has to
+    import aiohttp  # noqa: F401 - so that no child has to
+    import psycopg  # noqa: F401
 
     gc.freeze()
     for line in sys.stdin:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from agentrunner.errors import ModelError, UsageError
-from agentrunner.llm.client import address, headers, target_of
+from agentrunner.llm.client import Pool
+from agentrunner.llm.target import address, headers, target_of
 from agentrunner.types import Message, Thoughts, Usage
 from tests.llm.parts import DEEP, TOOLS, Talk, ask, model, request
 from tests.support.endpoint import Answer, Endpoint, call, calls, error, text
@@ -475,6 +476,37 @@ def test_the_connection_is_kept_between_requests(stream: bool) -> None:
         assert endpoint.connections == 1
 
 
+def test_models_with_one_pool_share_its_connections_and_leave_them_open() -> None:
+    async def run(url: str) -> list[str]:
+        pool = Pool()
+        said: list[str] = []
+        for _ in range(3):
+            one = model(url, pool=pool)
+            said.append((await one.complete(request(), None)).text)
+            await one.aclose()
+        await pool.aclose()
+        return said
+
+    with Endpoint([text("a"), text("b"), text("c")]) as endpoint:
+        assert asyncio.run(run(endpoint.base_url)) == ["a", "b", "c"]
+        assert endpoint.connections == 1
+
+
+@both_ways
+def test_a_proxy_of_the_environment_is_used_unless_the_address_is_excepted(
+    stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint is its own proxy here: requests to a name that does not exist arrive nowhere else."""
+    with Endpoint([text("through the proxy"), text("directly")]) as endpoint:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{endpoint.port}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        (answer,) = ask(model("http://model.invalid/v1", stream=stream), request())
+        assert answer.text == "through the proxy"
+        assert endpoint.requests[0].headers["host"] == "model.invalid"
+        (answer,) = ask(model(endpoint.base_url, stream=stream), request())
+        assert answer.text == "directly"
+
+
 def test_requests_side_by_side_each_get_their_own_answer() -> None:
     def echo(data: dict[str, Any]) -> Answer:
         return text(data["messages"][1]["content"], delay_s=0.02)
@@ -527,14 +559,14 @@ def test_the_http_client_is_imported_at_the_first_request_and_can_be_warmed_up()
     code = """
 import sys, time
 from agentrunner.llm import ChatModel
-heavy = {"openai", "httpx2", "pydantic"}
+heavy = {"openai", "aiohttp", "pydantic"}
 model = ChatModel("m", base_url="http://127.0.0.1:9/v1", api_key=None)
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 model.warm()
 deadline = time.monotonic() + 30
-while "httpx2" not in sys.modules and time.monotonic() < deadline:
+while "aiohttp" not in sys.modules and time.monotonic() < deadline:
     time.sleep(0.01)
-assert "httpx2" in sys.modules
+assert "aiohttp" in sys.modules
 assert "openai" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

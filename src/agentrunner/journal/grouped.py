@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from agentrunner.errors import JournalError
 from agentrunner.journal.journal import SqlJournal
+from agentrunner.journal.turns import Turns
 from agentrunner.journal.writing import Batch, batch_of
 from agentrunner.types import JSON, Event
 
@@ -50,6 +52,8 @@ class GroupedJournal:
         self._posted: set[str] = set()
         self._looked = float("-inf")
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._commit_s = 0.0
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
         self._closing = threading.Lock()
         self._closed = False
         self._writer = threading.Thread(target=self._write, name="journal writer", daemon=True)
@@ -60,8 +64,16 @@ class GroupedJournal:
     ) -> list[Event]:
         """As the journal's own. It cannot be cancelled half way, so that its caller always knows what was written: a
         cancellation that comes meanwhile takes hold at the caller's next wait."""
-        batch = batch_of(session_id, after, events, handled)
         loop = asyncio.get_running_loop()
+        turns = self._turns.setdefault(loop, Turns())
+        turns.commit_s = self._commit_s
+        await turns.begin(session_id)
+        try:
+            return await self._append(batch_of(session_id, after, events, handled), loop)
+        finally:
+            turns.end(session_id)
+
+    async def _append(self, batch: Batch, loop: asyncio.AbstractEventLoop) -> list[Event]:
         written = _Written(loop=loop)
         with self._closing:
             if self._closed:
@@ -106,11 +118,14 @@ class GroupedJournal:
         while not last:
             waiting, last = self._gather()
             failures: Sequence[Exception | None]
+            begun = time.monotonic()
             try:
                 failures = self._journal.append_all([one.batch for one in waiting])
             except Exception as error:
                 # The edge of a thread: whoever waits is told, whatever it was.
                 failures = [error] * len(waiting)
+            # The last ten or so: a disk is slower at some times than at others.
+            self._commit_s += (time.monotonic() - begun - self._commit_s) / 10
             told = list(zip(waiting, failures, strict=True))
             for loop in {one.loop for one in waiting}:
                 with contextlib.suppress(RuntimeError):  # that loop has ended: nobody waits any more

@@ -13,7 +13,8 @@ from typing import Any, cast
 
 from agentrunner.errors import ModelError, ProviderError
 from agentrunner.llm import failures
-from agentrunner.llm.client import Connection, target_of
+from agentrunner.llm.client import Connection
+from agentrunner.llm.target import target_of
 from agentrunner.llm.wire import encode
 from agentrunner.types import JSON
 

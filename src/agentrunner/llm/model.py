@@ -15,10 +15,11 @@ from typing import Any, ClassVar, Literal, cast
 
 from agentrunner.errors import ModelError
 from agentrunner.llm import failures
-from agentrunner.llm.client import Connection, target_of
+from agentrunner.llm.client import Connection, Pool
 from agentrunner.llm.dialect import Dialect, Shape
 from agentrunner.llm.lessons import Learned, lesson, room
 from agentrunner.llm.reading import Protocol as Wire
+from agentrunner.llm.target import target_of
 from agentrunner.llm.wire import Transcripts, encode
 from agentrunner.types import JSON, Completion, Conversation, Message, Request, ToolSpec
 
@@ -58,13 +59,14 @@ class EndpointModel:
         api_version: str | None = None,
         temperature: float | None = None,
         learned: Mapping[str, str] | None = None,
+        pool: Pool | None = None,
     ) -> None:
         deployment = name if self.dialect.azure_deployments else ""
         target = target_of(base_url, azure, api_version, deployment, self.dialect.azure_version)
         self._name = name
         self._cap_field = self.dialect.cap_field(target.openai)
         self._key = api_key
-        self._connection = Connection(target, api_key)
+        self._connection = Connection(target, api_key, pool)
         self._protocol = protocol
         self._instructions = json_instructions
         self._texts = dict(texts or {})

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agentrunner.guard.ledger import Rates
 
 OPENAI_URL = "https://api.openai.com/v1"
-_NEEDED = ("httpx2", "tenacity", "anyio", "anyio._backends._asyncio")
+_NEEDED = ("aiohttp", "tenacity")
 DEFAULT_WINDOW = 128_000
 """Tokens; for models that the price table does not know. What does not fit is noticed by the endpoint's refusal."""
 

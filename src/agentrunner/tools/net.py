@@ -12,17 +12,18 @@ import socket
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from agentrunner.addresses import why_not_public
+from agentrunner.certificates import trusting
 from agentrunner.tools.threads import in_thread
 from agentrunner.tools.urls import Url, UrlError, parse_url
 
 if TYPE_CHECKING:
     import ssl
 
-    import httpx2
+    import aiohttp
 
 MAX_REDIRECTS = 5  # a login page or a shortener takes two or three
 MAX_BYTES = 2 * 1024 * 1024  # after decompression; the longest Wikipedia articles are under 2 MiB of HTML
@@ -81,7 +82,7 @@ class Client:
 
     async def get(self, address: str, headers: Mapping[str, str] | None = None) -> Page:
         """Fetch a URL, following redirects. Raises `UrlError` or `FetchError`."""
-        import httpx2
+        import aiohttp
 
         try:
             async with asyncio.timeout(self._total_s):
@@ -90,7 +91,7 @@ class Client:
             raise FetchError(
                 f"The page did not arrive within {self._total_s:g} s. Try another source, or the same once more later."
             ) from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError) as error:
+        except (aiohttp.ClientError, ValueError, OSError) as error:
             raise FetchError(f"The server could not be read ({type(error).__name__}). Try another source.") from None
 
     async def _follow(self, url: Url, headers: dict[str, str]) -> Page:
@@ -111,34 +112,31 @@ class Client:
 
     async def _once(self, url: Url, headers: Mapping[str, str]) -> Page | str:
         """One request: the page, or where it redirects to."""
-        import httpx2
+        import aiohttp
+        import yarl
 
         addresses = await self._addresses(url)
-        options: Any = {"verify": self._ssl_context if self._ssl_context is not None else True}
-        timeout = httpx2.Timeout(self._total_s, connect=min(CONNECT_S, self._total_s))
-        # One client per hop and no kept connections: a pool would know a connection by its address, and could send the
+        secure = url.scheme == "https"
+        # One session per hop and no kept connections: a pool would know a connection by its address, and could send the
         # request for one name over the TLS session of another.
-        limits = httpx2.Limits(max_keepalive_connections=0)
-        async with httpx2.AsyncClient(
-            trust_env=False, follow_redirects=False, timeout=timeout, limits=limits, **options
-        ) as client:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True, ssl=self._ssl_context or trusting()),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_S, self._total_s)),
+            auto_decompress=False,
+        ) as session:
             for position, address in enumerate(addresses):
-                request = client.build_request(
-                    "GET",
-                    f"{url.scheme}://{url.netloc(address)}{url.target}",
-                    headers={**headers, "Host": url.authority},
-                    extensions={"sni_hostname": url.host},
-                )
                 try:
-                    response = await client.send(request, stream=True)
-                except httpx2.ConnectError:
+                    async with session.get(
+                        yarl.URL(f"{url.scheme}://{url.netloc(address)}{url.target}", encoded=True),
+                        headers={**headers, "Host": url.authority},
+                        server_hostname=url.host if secure else None,
+                        allow_redirects=False,
+                    ) as response:
+                        return await self._read(url, response)
+                except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                     if position + 1 == len(addresses):
                         raise
-                    continue
-                try:
-                    return await self._read(url, response)
-                finally:
-                    await response.aclose()
         raise FetchError("The server's name has no address. Check the spelling, or try another source.")
 
     async def _addresses(self, url: Url) -> list[str]:
@@ -159,14 +157,14 @@ class Client:
                 )
         return found[:2]  # a second one for a host whose first does not answer; more would eat the time
 
-    async def _read(self, url: Url, response: httpx2.Response) -> Page | str:
-        if response.status_code in _REDIRECTS and "location" in response.headers:
+    async def _read(self, url: Url, response: aiohttp.ClientResponse) -> Page | str:
+        if response.status in _REDIRECTS and "location" in response.headers:
             return response.headers["location"]
         body, cut = await self._body(response)
         kind = response.headers.get("content-type", "")
-        return Page(url, response.status_code, response.reason_phrase, kind, body, cut)
+        return Page(url, response.status, response.reason or "", kind, body, cut)
 
-    async def _body(self, response: httpx2.Response) -> tuple[bytes, bool]:
+    async def _body(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
         """At most `max_bytes` of the decompressed body. Decompressed here, piece by piece: a kilobyte can hold a
         megabyte."""
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
@@ -174,7 +172,7 @@ class Client:
             raise FetchError("The server sent the page in a compression that was not asked for. Try another source.")
         unpack = zlib.decompressobj(31) if "gzip" in encoding else None  # 31: gzip header and checksum
         body = bytearray()
-        async for piece in response.aiter_raw(16_384):
+        async for piece in response.content.iter_chunked(16_384):
             if unpack is None:
                 body += piece
             else:
