@@ -21,7 +21,7 @@ def _thread(t: Tenant, id_: str) -> str:
 def test_changes_that_come_together_are_all_made_and_each_hears_its_own_end(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
         go = threading.Event()
-        first = asyncio.create_task(store.read_all(lambda execute: go.wait(10)))
+        first = asyncio.create_task(store.scan(lambda execute: go.wait(10)))
         many = [
             asyncio.create_task(store.write("me", lambda t, n=n: _thread(t, f"thread_{n}")))
             for n in range(2 * MAX_TOGETHER + 5)

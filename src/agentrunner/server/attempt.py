@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agentrunner.engine import Control
 from agentrunner.errors import UsageError
+from agentrunner.journal.database import Execute
 from agentrunner.runner.served import Wanted, advance, created, new_session
 from agentrunner.runner.sessions import session_of
 from agentrunner.server.conversation import conversation
@@ -30,15 +31,15 @@ async def begin_session(services: Services, owner: str, run: JSON, past: Sequenc
     if any(tool["type"] == "file_search" for tool in run["tools"]):
         await _ready(services, owner, run["tool_resources"]["file_search"]["vector_store_ids"])
 
-    def read(t: Tenant) -> tuple[Message, ...]:
-        return conversation(t, run["thread_id"])
+    def read(execute: Execute) -> tuple[Message, ...]:
+        return conversation(Tenant(execute, owner), run["thread_id"])
 
     settings = settings_of(services, run)
     code = await services.tools.prepare(owner, run)
     wanted = Wanted(
         id=run["id"],
         request=request_of(run),
-        messages=await services.store.read(owner, read),
+        messages=await services.store.scan(read),
         tools=(*services.tools.specs(run), *functions_of(run)),
         files=code.names,
         notes=code.notes,

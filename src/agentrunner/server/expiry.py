@@ -66,7 +66,7 @@ async def sweep(services: Services) -> None:
     """Let go of everything that has expired."""
     await asyncio.to_thread(services.blobs.clear_left)
     now = services.now
-    found = await services.store.read_all(
+    found = await services.store.scan(
         lambda execute: execute(
             "SELECT owner, kind, id FROM server_objects WHERE expires_at <= ? AND deleted = 0", (now,)
         ).fetchall()

@@ -50,7 +50,7 @@ class Tools:
             while True:
                 await asyncio.sleep(CLEAR_S)
                 folders = await asyncio.to_thread(self._desks.folders)
-                threads = await self._services.store.read_all(
+                threads = await self._services.store.scan(
                     lambda execute: {
                         str(id_)
                         for (id_,) in execute("SELECT id FROM server_objects WHERE kind = 'thread' AND deleted = 0")

@@ -1,6 +1,7 @@
-"""The way to the tables for code that must not wait: statements run in one thread of their own.
+"""The way to the tables for code that must not wait: changes are made in one thread of their own.
 
-Changes that come while that thread is busy go into one transaction: many runs do not wait for the disk one by one.
+Those that come while that thread is busy go into one transaction: many runs do not wait for the disk one by one. What
+is read of a file comes at once, through a connection that waits for no change; a thread would take longer to wake.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 from agentrunner.journal.database import Database, Execute
+from agentrunner.journal.sqlite import SqliteDatabase
 from agentrunner.server.storage.schema import prepare
 from agentrunner.server.storage.tables import Tenant
 
@@ -27,16 +29,17 @@ class _Change(NamedTuple):
 
 
 class Store:
-    """Objects in a database. Its connection is used by one thread at a time anyway, so there is one."""
+    """Objects in a database. A connection is used by one thread at a time anyway, so there is one for changes."""
 
     def __init__(self, database: Database) -> None:
         prepare(database)
         self.database = database
+        self._reader = database.another() if isinstance(database, SqliteDatabase) else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._changes: queue.SimpleQueue[_Change] = queue.SimpleQueue()
 
     async def read(self, owner: str, work: Callable[[Tenant], T]) -> T:
-        """What `work` finds. It may be called more than once."""
+        """What `work` finds in a few rows; all that was written before is there. It may be called more than once."""
         return await self.read_all(lambda execute: work(Tenant(execute, owner)))
 
     async def write(self, owner: str, work: Callable[[Tenant], T], *, alone: bool = False) -> T:
@@ -45,6 +48,12 @@ class Store:
 
     async def read_all(self, work: Callable[[Execute], T]) -> T:
         """For what concerns all owners."""
+        if self._reader is None:
+            return await self.scan(work)
+        return self._reader.read(lambda execute: _at_once(execute, work))
+
+    async def scan(self, work: Callable[[Execute], T]) -> T:
+        """The same for many rows: nobody waits while they are read."""
         return await _told(self._thread.submit(lambda: self.database.read(work)))
 
     async def write_all(self, work: Callable[[Execute], T], *, alone: bool = False) -> T:
@@ -57,6 +66,8 @@ class Store:
 
     def close(self) -> None:
         self._thread.shutdown(wait=True)
+        if self._reader is not None:
+            self._reader.close()
 
     def _write(self) -> None:
         """What waits to be written. Each change is followed by a call of this, so the last finds nothing."""
@@ -78,6 +89,15 @@ class Store:
                 change.told.set_exception(one)
             else:
                 change.told.set_result(one)
+
+
+def _at_once(execute: Execute, work: Callable[[Execute], T]) -> T:
+    """All statements see the same state, though changes are made meanwhile."""
+    execute("BEGIN")
+    try:
+        return work(execute)
+    finally:
+        execute("COMMIT")
 
 
 async def _told(future: Future[T]) -> T:
