@@ -59,3 +59,46 @@ def test_fifty_runs_survive_two_kills(tmp_path: Path) -> None:
             events = journal.load(run.id)
             bought = Counter(event.key for event in events if event.type == "completion.received")
             assert bought == {f"/llm:{number}": 1 for number in range(1, ROUNDS + 2)}
+
+
+def one_step_and_then_nothing(request: JSON) -> Answer:
+    done = any(message["role"] == "tool" for message in request["messages"])
+    return Answer(delay_s=30) if done else Answer(calls=(("count", {"to": 1}),))
+
+
+def test_what_was_told_before_a_kill_is_there_when_the_server_is_again(tmp_path: Path) -> None:
+    with Endpoint(one_step_and_then_nothing) as endpoint, server_in(tmp_path, endpoint) as server:
+        client = server.client()
+        made, talk = assistant(client, *PRICES), thread(client, "count")
+        told: list[Any] = []
+        with contextlib.suppress(Exception), client.beta.threads.runs.stream(thread_id=talk, assistant_id=made) as said:
+            for event in said:
+                told.append(event)
+                if event.event == "thread.run.step.completed":
+                    server.kill()
+        server.start()
+        again = server.client()
+
+        run, step = told[0].data, told[-1].data
+        assert again.beta.threads.runs.retrieve(run.id, thread_id=talk).status == "in_progress"
+        [found] = again.beta.threads.runs.steps.list(run.id, thread_id=talk).data
+        assert (found.id, found.status) == (step.id, "completed")
+        again.beta.threads.runs.cancel(run.id, thread_id=talk)
+
+
+def test_what_is_told_of_a_run_can_be_asked_for(tmp_path: Path) -> None:
+    with Endpoint(one_step_and_then_nothing) as endpoint, server_in(tmp_path, endpoint) as server:
+        client = server.client()
+        made, talk = assistant(client, *PRICES), thread(client, "count")
+        seen: list[tuple[str, list[str]]] = []
+        with client.beta.threads.runs.stream(thread_id=talk, assistant_id=made) as said:
+            for event in said:
+                if event.event.startswith("thread.run.step") and not event.event.endswith("delta"):
+                    step = cast(Any, event.data)
+                    listed = client.beta.threads.runs.steps.list(step.run_id, thread_id=talk)
+                    seen.append((event.event, [one.status for one in listed if one.id == step.id]))
+                if event.event == "thread.run.step.completed":
+                    client.beta.threads.runs.cancel(cast(Any, event.data).run_id, thread_id=talk)
+
+        assert [len(statuses) for _, statuses in seen] == [1, 1, 1]
+        assert seen[-1] == ("thread.run.step.completed", ["completed"])

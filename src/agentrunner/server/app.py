@@ -86,6 +86,7 @@ async def _lifespan(services: Services, app: Starlette) -> AsyncGenerator[None]:
         services.tools.run,
         *services.background,
     ]
+    await services.worker.catch_up()
     tasks = [asyncio.create_task(_keep_running(start)) for start in beside]
     try:
         yield

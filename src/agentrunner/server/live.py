@@ -1,6 +1,7 @@
-"""One run while this process works on it: its session goes on, and what it says is stored, then told.
+"""One run while this process works on it: its session goes on, and what it says is told and stored.
 
-The caller holds the session's lock. Rows first: whoever hears of something can ask for it.
+The caller holds the session's lock. What is told stands in the journal. The rows say it when they are asked for
+(`write_out`), a moment later by themselves, and before anybody hears that the run ended or waits for its client.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from agentrunner.server.services import Services
 from agentrunner.server.steps import Emitted, RunView
 from agentrunner.server.storage.tables import Tenant
 from agentrunner.server.threads import active_run
+from agentrunner.server.wire.parts import copied
 from agentrunner.types import JSON, Event
 
 TURN_S = 0.05
@@ -33,16 +35,30 @@ class Live:
     feed: Feed = field(default_factory=Feed)
     control: Control = field(default_factory=Control)
     task: asyncio.Task[None] | None = None
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+    """The view says at least what the rows say, and the rows say what an earlier server told."""
     _news: asyncio.Queue[Event | str | None] = field(default_factory=asyncio.Queue[Event | str | None])
     """Events, and pieces of text; the empty text is a reminder, None the end."""
     _engine: asyncio.Task[Event] | None = None
     _told: Emitted = field(default_factory=Emitted)
     """What happened outside of the session and waits to be told."""
+    _writing: asyncio.Future[JSON | None] | None = None
+    """The last that was written of the rows, or is being written."""
+
+    @property
+    def thread_id(self) -> str:
+        return str(self.view.run["thread_id"])
 
     @property
     def ending(self) -> bool:
         """Whether it waits for its client: its attempt is over, but for letting go of the session."""
         return self.view.run["status"] == "requires_action"
+
+    @property
+    def shown(self) -> JSON | None:
+        """The run as it is, while its attempt goes on: nobody has to look at its row then."""
+        over = self.ending or self.view.over or not self.caught_up.is_set()
+        return None if over else self.view.run
 
     def cancel(self) -> None:
         """The row says that it is to be cancelled."""
@@ -63,15 +79,19 @@ class Live:
         for event in past:
             view.see(event)
         if view.over:  # It ended, and the server was killed before the row said so.
-            await self.store([])
+            await self.write_out()
             return
         if not past:
+            self.caught_up.set()
             await self._turn()
         if status == "cancelling":
             self._told += view.cancelling()
             self.control.stop("cancelled")
         if outputs := submitted(self.services, run["id"]):
             self._told += view.submitted(outputs)
+        if past and not self.ending:
+            await self.write_out()  # The server may have been killed before the rows said all that it had told.
+            self.caught_up.set()
         if not past and self.control.reason:
             await self.store([*self._told, *view.cancel(self.services.now)])
             return
@@ -88,17 +108,31 @@ class Live:
             self._engine.result()
 
     async def store(self, emitted: Emitted) -> None:
-        record = self.view.record
-        objects = {
-            id_: (kind, dict(record.steps[id_] if kind == "step" else record.messages[id_]))
-            for id_, kind in record.changed.items()
-            if kind != "run"
-        }
-        record.changed.clear()
-        run = dict(record.run)
-        if not await self.services.store.write(self.owner, lambda t: keep(t, run, objects)):
-            self.stop()
+        await self.write_out()
         self.feed.tell(emitted)
+
+    async def write_out(self) -> None:
+        """Return when the rows say what the run has come to. When that cannot be written, it is kept for the next
+        time."""
+        record = self.view.record
+        if not record.changed and self._writing is not None and not self._writing.done():
+            await asyncio.wait({self._writing})
+        if not record.changed:
+            return
+        taken, record.changed = record.changed, {}
+        objects = {id_: (kind, copied(record.of(kind, id_))) for id_, kind in taken.items() if kind != "run"}
+        run = copied(record.run)
+        writing = self.services.store.write(self.owner, lambda t: keep(t, run, objects))
+        self._writing = asyncio.ensure_future(writing)
+        try:
+            kept = await asyncio.shield(self._writing)
+        except BaseException:
+            record.changed = taken | record.changed
+            raise
+        if kept is None:
+            self.stop()
+        else:
+            record.run["metadata"] = kept["metadata"]
 
     async def _until_both_end(self, engine: asyncio.Task[Event]) -> None:
         """The session, and after it what it had to say. Raises what went wrong with the latter."""
@@ -138,7 +172,6 @@ class Live:
             while not self._news.empty():
                 items.append(self._news.get_nowait())
             emitted, self._told = self._told, []
-            worth_storing = bool(emitted)
             for item in items:
                 if item is None:
                     over = True
@@ -146,13 +179,10 @@ class Live:
                     emitted += self.view.say(item) if item else []
                 else:
                     await self.services.tools.save_named(self.owner, self.view, item)
-                    seen = self.view.see(item)
-                    emitted += seen
-                    worth_storing = worth_storing or bool(seen)
-            if worth_storing:
-                await self.store(emitted)
-            else:
-                self.feed.tell(emitted)
+                    emitted += self.view.see(item)
+            if emitted and (self.view.over or self.ending):
+                await self.write_out()
+            self.feed.tell(emitted)
 
 
 def live_run(services: Services, owner: str, run: JSON) -> Live:

@@ -27,6 +27,10 @@ class Record:
     at: int = 0
     """The time of what happens now, in seconds."""
 
+    def of(self, kind: str, id_: str) -> JSON:
+        """A step or a message."""
+        return self.steps[id_] if kind == "step" else self.messages[id_]
+
     def told(self, name: str, kind: str, data: JSON) -> tuple[str, JSON]:
         self.changed[data["id"]] = kind
         return name, copied(public(data))

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from agentrunner.journal.encoding import encode
 from agentrunner.server.faults import ApiError, bad
+from agentrunner.server.services import owner_of, services_of
 from agentrunner.server.wire.checks import Check
 from agentrunner.server.wire.limits import JSON_BYTES
 from agentrunner.types import JSON
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 POLL_AFTER_MS = 100
 """How soon a client should ask again for what is being indexed: most files take less."""
+
+
+async def thread_of(request: Request) -> str:
+    """The id of the thread that a request names; its rows say all that was told of its runs."""
+    thread_id: str = request.path_params["thread_id"]
+    await services_of(request).worker.write_out(owner_of(request), thread_id)
+    return thread_id
 
 
 async def json_body(request: Request, check: Check) -> Any:

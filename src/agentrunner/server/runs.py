@@ -56,17 +56,17 @@ def post(t: Tenant, run_id: str, kind: str, data: JSON) -> None:
     t.execute(statement, (run_id, stamp(), kind, encode(data)[0]))
 
 
-def keep(t: Tenant, run: JSON, objects: dict[str, tuple[str, JSON]]) -> bool:
-    """Store what became of a run, its steps and messages (kind and data by id). False when the run was deleted. What
-    clients changed meanwhile, metadata and deleted messages, stays as they left it."""
+def keep(t: Tenant, run: JSON, objects: dict[str, tuple[str, JSON]]) -> JSON | None:
+    """Store what became of a run, its steps and messages (kind and data by id). The run's row as it was before; None
+    when the run was deleted. What clients changed meanwhile, metadata and deleted messages, stays as they left it."""
     thread_id, run_id = run["thread_id"], run["id"]
     row = t.get("run", run_id, thread_id)
     if row is None:
-        return False
+        return None
     for id_, (kind, data) in objects.items():
         parent = run_id if kind == "step" else thread_id
         old = t.get(kind, id_, parent)
-        if old is not None and (old["status"], data["status"]) == ("completed", "completed"):
+        if old is not None and old["status"] == "completed":
             continue
         if old is not None:
             t.save(kind, data | {"metadata": old["metadata"]}, parent=parent)
@@ -76,4 +76,4 @@ def keep(t: Tenant, run: JSON, objects: dict[str, tuple[str, JSON]]) -> bool:
         held = row["status"] == "cancelling" and run["status"] not in TERMINAL
         status = "cancelling" if held else run["status"]
         t.save("run", run | {"metadata": row["metadata"], "status": status}, parent=thread_id)
-    return True
+    return row

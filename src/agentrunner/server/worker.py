@@ -20,9 +20,11 @@ from agentrunner.server.services import Services
 from agentrunner.types import JSON
 
 LOOK_S = 0.25
-"""How often runs are looked at whose time is up."""
+"""How often rows are brought up to date, and runs are looked at whose time is up."""
 LOOKS_FOR_ORPHANS = 20
 """Every so many of these looks are also for runs that another server left."""
+CATCH_UP_S = 5.0
+"""What runs of an earlier server get at most to be as far as it had told before requests are answered."""
 FORGET_S = 10.0
 """What a run that is ended gets to end what it does."""
 ACTIVE_HERE = ("queued", "in_progress", "cancelling")
@@ -37,14 +39,24 @@ class Worker:
         self._live: dict[str, Live] = {}
         self._idle: set[str] = set()
 
+    async def catch_up(self) -> None:
+        """Take up what an earlier server left; return when the rows say what it had told."""
+        begun = [self.begin(owner, run) for owner, run in await self._rows(ACTIVE_HERE)]
+        waits = [asyncio.ensure_future(live.caught_up.wait()) for live in begun]
+        if waits:
+            _, late = await asyncio.wait(waits, timeout=CATCH_UP_S)
+            for one in late:
+                one.cancel()
+
     async def run(self) -> None:
-        """Take up what an earlier server left, then watch over what is active, until cancelled."""
+        """Take up what nobody works on, then watch over what is active, until cancelled."""
         try:
             for owner, run in await self._rows(ACTIVE_HERE):
                 self.begin(owner, run)
             looks = 0
             while True:
                 await asyncio.sleep(LOOK_S)
+                await self._write_out(list(self._live.values()))
                 await self._watch()
                 looks += 1
                 if looks % LOOKS_FOR_ORPHANS == 0:
@@ -69,6 +81,12 @@ class Worker:
 
     def live(self, run_id: str) -> Live | None:
         return self._live.get(run_id)
+
+    async def write_out(self, owner: str, thread_id: str) -> None:
+        """Return when the rows of this thread say all that its runs have told."""
+        found = [live for live in self._live.values() if live.thread_id == thread_id and live.owner == owner]
+        if found:
+            await self._write_out(found)
 
     def cancel(self, owner: str, run: JSON) -> None:
         """The row says that it is to be cancelled: see that it happens."""
@@ -97,7 +115,12 @@ class Worker:
             if before is not None and before.task is not None:
                 await asyncio.wait({before.task})
             with SessionLock(self._services.home, run["id"]):
-                await live.attempt(status)
+                try:
+                    await live.attempt(status)
+                except asyncio.CancelledError:
+                    with contextlib.suppress(AgentError):  # The next server finds it in the journal.
+                        await live.write_out()
+                    raise
         except (SessionBusy, Fenced):
             return  # Another server works on it.
         except asyncio.CancelledError:
@@ -112,6 +135,7 @@ class Worker:
         finally:
             if self._live.get(run["id"]) is live:
                 del self._live[run["id"]]
+            live.caught_up.set()
             live.feed.end()
 
     # --- all runs ------------------------------------------------------------------------------------------------
@@ -123,6 +147,13 @@ class Worker:
             if run["id"] in self._idle:
                 self.begin(owner, run)
         self._idle = {run["id"] for _, run in idle}
+
+    async def _write_out(self, lives: Sequence[Live]) -> None:
+        """What cannot be written now, a run's own end tries again, and fails with it."""
+        failures = await asyncio.gather(*(live.write_out() for live in lives), return_exceptions=True)
+        for failure in failures:
+            if failure is not None and not isinstance(failure, AgentError):
+                raise failure
 
     async def _watch(self) -> None:
         """End what has no time left, and what was cancelled elsewhere."""

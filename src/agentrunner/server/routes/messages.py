@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from agentrunner.server.faults import missing
 from agentrunner.server.ids import usable
-from agentrunner.server.requests import json_body, reply
+from agentrunner.server.requests import json_body, reply, thread_of
 from agentrunner.server.services import owner_of, services_of
 from agentrunner.server.storage.tables import Tenant, public
 from agentrunner.server.threads import add_message, refuse_while_active
@@ -33,7 +33,7 @@ async def create(request: Request) -> Response:
 
 
 async def show_all(request: Request) -> Response:
-    thread_id, run_id = request.path_params["thread_id"], request.query_params.get("run_id", "")
+    thread_id, run_id = await thread_of(request), request.query_params.get("run_id", "")
     page = page_of(request.query_params)
     if run_id and not usable(run_id):
         raise missing("run", run_id)
@@ -46,7 +46,7 @@ async def show_all(request: Request) -> Response:
 
 
 async def show(request: Request) -> Response:
-    thread_id, id_ = request.path_params["thread_id"], request.path_params["message_id"]
+    thread_id, id_ = await thread_of(request), request.path_params["message_id"]
 
     def work(t: Tenant) -> JSON:
         t.need("thread", thread_id)
@@ -56,7 +56,7 @@ async def show(request: Request) -> Response:
 
 
 async def modify(request: Request) -> Response:
-    thread_id, id_ = request.path_params["thread_id"], request.path_params["message_id"]
+    thread_id, id_ = await thread_of(request), request.path_params["message_id"]
     body = await json_body(request, MODIFY_MESSAGE)
 
     def work(t: Tenant) -> JSON:
@@ -70,7 +70,7 @@ async def modify(request: Request) -> Response:
 
 
 async def remove(request: Request) -> Response:
-    thread_id, id_ = request.path_params["thread_id"], request.path_params["message_id"]
+    thread_id, id_ = await thread_of(request), request.path_params["message_id"]
 
     def work(t: Tenant) -> None:
         t.need("thread", thread_id)

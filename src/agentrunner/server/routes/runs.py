@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from agentrunner.server.feed import Feed, Item, server_sent
-from agentrunner.server.requests import json_body, reply
+from agentrunner.server.requests import json_body, reply, thread_of
 from agentrunner.server.runs import accept_outputs, add_run, ask_to_cancel
 from agentrunner.server.services import Services, owner_of, services_of
 from agentrunner.server.storage.tables import Tenant, public
@@ -65,7 +65,7 @@ async def submit(request: Request) -> Response:
 
 
 async def cancel(request: Request) -> Response:
-    thread_id, id_ = request.path_params["thread_id"], request.path_params["run_id"]
+    thread_id, id_ = await thread_of(request), request.path_params["run_id"]
     services = services_of(request)
     return _shown(services, await _cancel(services, owner_of(request), thread_id, id_))
 
@@ -77,7 +77,7 @@ async def _cancel(services: Services, owner: str, thread_id: str, run_id: str) -
 
 
 async def show_all(request: Request) -> Response:
-    thread_id, page = request.path_params["thread_id"], page_of(request.query_params)
+    thread_id, page = await thread_of(request), page_of(request.query_params)
 
     def work(t: Tenant) -> list[JSON]:
         t.need("thread", thread_id)
@@ -88,15 +88,20 @@ async def show_all(request: Request) -> Response:
 
 async def show(request: Request) -> Response:
     """With `stream=true`, an extension: what happens from now on, for a client that lost its stream."""
-    thread_id, id_ = request.path_params["thread_id"], request.path_params["run_id"]
+    services, follow = services_of(request), request.query_params.get("stream") == "true"
+    live = services.worker.live(request.path_params["run_id"])
+    if live is not None and not follow and live.owner == owner_of(request):
+        run = live.shown
+        if run is not None and run["thread_id"] == request.path_params["thread_id"]:
+            return _shown(services, run)
+    thread_id, id_ = await thread_of(request), request.path_params["run_id"]
 
     def work(t: Tenant) -> JSON:
         t.need("thread", thread_id)
         return t.need("run", id_, thread_id)
 
-    services = services_of(request)
     run = await services.store.read(owner_of(request), work)
-    return _followed(services, run) if request.query_params.get("stream") == "true" else _shown(services, run)
+    return _followed(services, run) if follow else _shown(services, run)
 
 
 def _followed(services: Services, run: JSON) -> Response:
@@ -109,7 +114,7 @@ def _followed(services: Services, run: JSON) -> Response:
 
 
 async def modify(request: Request) -> Response:
-    thread_id, id_ = request.path_params["thread_id"], request.path_params["run_id"]
+    thread_id, id_ = await thread_of(request), request.path_params["run_id"]
     body = await json_body(request, MODIFY_RUN)
 
     def work(t: Tenant) -> JSON:
@@ -120,7 +125,10 @@ async def modify(request: Request) -> Response:
         return t.save("run", run, parent=thread_id)
 
     services = services_of(request)
-    return _shown(services, await services.store.write(owner_of(request), work))
+    run = await services.store.write(owner_of(request), work)
+    if live := services.worker.live(id_):
+        live.view.run["metadata"] = run["metadata"]
+    return _shown(services, run)
 
 
 def _begun(request: Request, services: Services, run: JSON, first: list[Item]) -> Response:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agentrunner.server.requests import reply
+from agentrunner.server.requests import reply, thread_of
 from agentrunner.server.services import owner_of, services_of
 from agentrunner.server.storage.tables import Tenant, public
 from agentrunner.server.wire.lists import listing, page_of
@@ -15,7 +15,7 @@ from agentrunner.types import JSON
 
 
 async def show_all(request: Request) -> Response:
-    thread_id, run_id = request.path_params["thread_id"], request.path_params["run_id"]
+    thread_id, run_id = await thread_of(request), request.path_params["run_id"]
     page, include = page_of(request.query_params), include_of(request.query_params.multi_items())
 
     def work(t: Tenant) -> list[JSON]:
@@ -28,7 +28,8 @@ async def show_all(request: Request) -> Response:
 
 
 async def show(request: Request) -> Response:
-    thread_id, run_id, id_ = (request.path_params[name] for name in ("thread_id", "run_id", "step_id"))
+    thread_id = await thread_of(request)
+    run_id, id_ = request.path_params["run_id"], request.path_params["step_id"]
     include = include_of(request.query_params.multi_items())
 
     def work(t: Tenant) -> JSON:
