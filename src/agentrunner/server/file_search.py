@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+
 from agentrunner.server.faults import ApiError
 from agentrunner.server.marks import mark_of
 from agentrunner.server.searching import Found, search_stores
@@ -18,7 +21,19 @@ MAX_BYTES = 64 * 1024
 """Of all passages of one search: about 16,000 tokens."""
 
 
-def search_tool(services: Services | None, owner: str, run: JSON) -> Tool:
+@cache
+def search_form() -> Tool:
+    """The tool as a model sees it. It is made once: its schema and its checks are the same for all runs."""
+
+    @tool(effect="pure")
+    async def file_search(query: str, context: Context) -> Output:
+        """Find passages in the user's files. Ask for what the passage says, in words that may stand in it."""
+        raise ToolError("There is nothing to search.")
+
+    return file_search
+
+
+def search_tool(services: Services, owner: str, run: JSON) -> Tool:
     options = next(object_in(one, "file_search") for one in run["tools"] if one["type"] == "file_search")
     limit = int(options.get("max_num_results") or USUAL_RESULTS)
     ranking: JSON = {
@@ -27,14 +42,11 @@ def search_tool(services: Services | None, owner: str, run: JSON) -> Tool:
     }
     stores: list[str] = run["tool_resources"]["file_search"]["vector_store_ids"]
 
-    @tool(effect="pure")
     async def file_search(query: str, context: Context) -> Output:
-        """Find passages in the user's files. Ask for what the passage says, in words that may stand in it."""
         if not query.strip():
             raise ToolError("`query` is empty. Call file_search again with what to look for.")
         if not stores:
             return Output("The user gave no files to search.", detail=_detail(ranking, []))
-        assert services is not None
         try:
             found = await search_stores(
                 services, owner, stores, [query], limit=limit, score_threshold=ranking["score_threshold"]
@@ -43,7 +55,7 @@ def search_tool(services: Services | None, owner: str, run: JSON) -> Tool:
             raise ToolError(error.message) from None
         return _told(found, context.key, ranking)
 
-    return file_search
+    return replace(search_form(), function=file_search)
 
 
 def _told(found: list[Found], key: str, ranking: JSON) -> Output:

@@ -63,6 +63,8 @@ class Indexer:
         """`strict`: files that the original refused are refused, though they could be read."""
         self._strict = strict
         self.index = Index(home / "stores.db", tell=self._index_lost)
+        self.reader = Index(home / "stores.db", tell=self._index_lost)
+        """For what must not wait while a file is put in."""
         self._lost = True
         self._parser = Parser()
         self._wake = asyncio.Event()
@@ -87,6 +89,7 @@ class Indexer:
 
     def close(self) -> None:
         self._parser.close()
+        self.reader.close()
         self.index.close()
 
     async def _slot(self, services: Services) -> None:

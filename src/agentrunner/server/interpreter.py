@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import cache
 
 from agentrunner.sandbox import Cell
 from agentrunner.sandbox.paths import PathError, Root
@@ -26,9 +27,7 @@ PURPOSE = "assistants_output"
 def interpreter_tool(services: Services, owner: str, desk: Desk, timeout_s: float) -> Tool:
     """The tool. A cell may take `timeout_s`."""
 
-    @tool
     async def python(code: str, context: Context) -> Output:
-        """Run Python code in /mnt/data. Variables stay from call to call; figures are shown when the code ends."""
         if not code.strip():
             raise ToolError("`code` is empty. Call python again with the code to run.")
         check_cpu(desk.sandbox)
@@ -48,14 +47,15 @@ def interpreter_tool(services: Services, owner: str, desk: Desk, timeout_s: floa
     def seen(result: str, key: str) -> None:
         desk.cells.seen(result)
 
-    return replace(python, seen=seen)
+    return replace(python_form(), function=python, seen=seen)
 
 
-def python_spec() -> Tool:
-    """The tool as a model sees it, for a run that has no desk yet."""
+@cache
+def python_form() -> Tool:
+    """The tool as a model sees it. It is made once: its schema and its checks are the same for all runs."""
 
     @tool
-    async def python(code: str) -> Output:
+    async def python(code: str, context: Context) -> Output:
         """Run Python code in /mnt/data. Variables stay from call to call; figures are shown when the code ends."""
         raise ToolError("There is no interpreter.")
 

@@ -8,12 +8,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from agentrunner.errors import UsageError
+from agentrunner.retrieval.index import Index
 from agentrunner.retrieval.passages import Hit
 from agentrunner.retrieval.search import search
 from agentrunner.server.faults import bad
 from agentrunner.server.services import Services
 from agentrunner.server.stores import is_touched, touch
 from agentrunner.types import JSON
+
+SMALL_CHUNKS = 100
+SHORT_CHARACTERS = 500
+"""Of all queries. So few words are looked for in so few chunks in about a millisecond; to wake a thread and to come
+back from it takes as long where the process is busy."""
 
 
 class Found(NamedTuple):
@@ -44,11 +50,11 @@ async def search_stores(
     if not fresh:
         await services.store.write(owner, lambda t: [touch(t, id_, now) for id_ in store_ids])
 
-    def look() -> list[Hit]:
+    def look(index: Index) -> list[Hit]:
         best: dict[tuple[str, int], Hit] = {}
         for query in queries:
             for hit in search(
-                services.indexer.index,
+                index,
                 query,
                 stores=store_ids,
                 limit=limit,
@@ -61,7 +67,10 @@ async def search_stores(
         return sorted(best.values(), key=lambda hit: -hit.score)[:limit]
 
     try:
-        hits = await asyncio.to_thread(look)
+        indexer = services.indexer
+        short = sum(map(len, queries)) <= SHORT_CHARACTERS
+        small = short and indexer.reader.size(store_ids) <= SMALL_CHUNKS
+        hits = look(indexer.reader) if small else await asyncio.to_thread(look, indexer.index)
     except UsageError as error:
         raise bad(f"Invalid 'filters': {error.message}; {error.hint}", "filters") from None
     files = await services.store.read(owner, lambda t: {hit.source: t.get("file", hit.source) for hit in hits})

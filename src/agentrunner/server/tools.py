@@ -9,8 +9,8 @@ from functools import cached_property
 
 from agentrunner.journal import session_folder
 from agentrunner.server.desks import Desks, lay_out
-from agentrunner.server.file_search import MAX_BYTES, search_tool
-from agentrunner.server.interpreter import interpreter_tool, python_spec, save
+from agentrunner.server.file_search import MAX_BYTES, search_form, search_tool
+from agentrunner.server.interpreter import interpreter_tool, python_form, save
 from agentrunner.server.marks import paths_in
 from agentrunner.server.services import Services
 from agentrunner.server.steps import RunView
@@ -62,8 +62,8 @@ class Tools:
 
     def specs(self, run: JSON) -> tuple[ToolSpec, ...]:
         """As a model sees them; the deliberation is the client's own affair."""
-        made = [python_spec()] if _has(run, "code_interpreter") else []
-        made += [search_tool(None, "", run)] if _has(run, "file_search") else []
+        made = [python_form()] if _has(run, "code_interpreter") else []
+        made += [search_form()] if _has(run, "file_search") else []
         return tuple(replace(tool.spec(), thoughts=False) for tool in made)
 
     async def prepare(self, owner: str, run: JSON) -> Code:
