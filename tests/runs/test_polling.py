@@ -290,6 +290,21 @@ def test_a_run_can_be_asked_for_again_at_once(client: OpenAI, server: Server) ->
     assert int(raw.headers["openai-poll-after-ms"]) <= 100
 
 
+def test_who_polls_until_the_end_is_answered_at_the_end(client: OpenAI) -> None:
+    polls = {"X-Stainless-Poll-Helper": "true"}
+    made, brief, long = assistant(client), thread(client, "wait 0.4"), thread(client, "wait 20")
+    runs = [client.beta.threads.runs.create(thread_id=talk, assistant_id=made) for talk in (brief, long)]
+    assert client.beta.threads.runs.retrieve(runs[0].id, thread_id=brief).status in ACTIVE
+    assert client.beta.threads.runs.retrieve(runs[0].id, thread_id=brief, extra_headers=polls).status == "completed"
+    assert texts(client, brief) == ["wait 0.4", "waited"]
+
+    started = time.monotonic()
+    assert client.beta.threads.runs.retrieve(runs[1].id, thread_id=long, extra_headers=polls).status == "in_progress"
+    assert 0.5 < time.monotonic() - started < 5  # nobody's patience is tried
+    client.beta.threads.runs.cancel(runs[1].id, thread_id=long)
+    assert client.beta.threads.runs.retrieve(runs[1].id, thread_id=long, extra_headers=polls).status == "cancelled"
+
+
 def test_sessions_of_runs_are_listed_and_make_the_same_requests_again(client: OpenAI, server: Server) -> None:
     made, talk = assistant(client, *PRICES), thread(client, "call price")
     run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)

@@ -37,6 +37,8 @@ class Live:
     task: asyncio.Task[None] | None = None
     caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     """The view says at least what the rows say, and the rows say what an earlier server told."""
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """The attempt is over, and the rows say how it ended: there is nothing to wait for."""
     _news: asyncio.Queue[Event | str | None] = field(default_factory=asyncio.Queue[Event | str | None])
     """Events, and pieces of text; the empty text is a reminder, None the end."""
     _engine: asyncio.Task[Event] | None = None
@@ -180,9 +182,12 @@ class Live:
                 else:
                     await self.services.tools.save_named(self.owner, self.view, item)
                     emitted += self.view.see(item)
-            if emitted and (self.view.over or self.ending):
+            ended = emitted and (self.view.over or self.ending)
+            if ended:
                 await self.write_out()
             self.feed.tell(emitted)
+            if ended:
+                self.settled.set()
 
 
 def live_run(services: Services, owner: str, run: JSON) -> Live:

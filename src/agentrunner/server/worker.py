@@ -136,6 +136,7 @@ class Worker:
             if self._live.get(run["id"]) is live:
                 del self._live[run["id"]]
             live.caught_up.set()
+            live.settled.set()
             live.feed.end()
 
     # --- all runs ------------------------------------------------------------------------------------------------

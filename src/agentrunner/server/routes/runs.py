@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from starlette.requests import Request
@@ -20,6 +22,9 @@ from agentrunner.types import JSON
 
 POLL_AFTER_MS = 50
 """How soon a client should ask again for a run: it costs little here, and most of what it waits for is a model."""
+HOLD_S = 1.0
+"""A client that only waits for the end of a run gets its answer then, or after so long: less than what anybody waits
+for an answer, and than what the server gives open requests when it stops."""
 POLL_AFTER_MS_PER_RUN = 2
 """Where many runs go on, their clients' questions must not keep the server from working on them."""
 
@@ -87,13 +92,18 @@ async def show_all(request: Request) -> Response:
 
 
 async def show(request: Request) -> Response:
-    """With `stream=true`, an extension: what happens from now on, for a client that lost its stream."""
+    """With `stream=true`, an extension: what happens from now on, for a client that lost its stream. The helper of
+    OpenAI's clients that asks until a run has ended says so in a header, and may be answered later."""
     services, follow = services_of(request), request.query_params.get("stream") == "true"
     live = services.worker.live(request.path_params["run_id"])
-    if live is not None and not follow and live.owner == owner_of(request):
-        run = live.shown
-        if run is not None and run["thread_id"] == request.path_params["thread_id"]:
-            return _shown(services, run)
+    ours = live is not None and live.owner == owner_of(request) and live.thread_id == request.path_params["thread_id"]
+    if live is not None and ours and not follow:
+        if request.headers.get("x-stainless-poll-helper") == "true":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HOLD_S):
+                    await live.settled.wait()
+        if live.shown is not None:
+            return _shown(services, live.shown)
     thread_id, id_ = await thread_of(request), request.path_params["run_id"]
 
     def work(t: Tenant) -> JSON:
