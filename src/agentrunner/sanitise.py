@@ -33,7 +33,7 @@ def clean(text: str, keep: str = "\n\t") -> str:
 
     Line breaks of every sort become a line feed; a line feed or tab that is not in `keep` becomes a space. Lone
     surrogates become U+FFFD, so the result can always be encoded."""
-    if text.isascii() and text.isprintable():
+    if text.isascii() and (text if keep != "\n\t" else text.replace("\n", " ").replace("\t", " ")).isprintable():
         return text
     text = _SEQUENCES.sub("", text)
     text = _BREAK.sub("\n", text)

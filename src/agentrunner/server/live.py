@@ -83,7 +83,9 @@ class Live:
         if view.over:  # It ended, and the server was killed before the row said so.
             await self.write_out()
             return
-        if not past:
+        if past:
+            self.services.sessions.expect(run["id"])
+        else:
             self.caught_up.set()
             await self._turn()
         if status == "cancelling":

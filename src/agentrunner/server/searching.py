@@ -17,6 +17,8 @@ from agentrunner.server.stores import is_touched, touch
 from agentrunner.types import JSON
 
 SMALL_CHUNKS = 100
+MAX_TOUCHED = 1_000
+"""Stores of which it is known when they were used last."""
 SHORT_CHARACTERS = 500
 """Of all queries. So few words are looked for in so few chunks in about a millisecond; to wake a thread and to come
 back from it takes as long where the process is busy."""
@@ -45,10 +47,7 @@ async def search_stores(
 ) -> list[Found]:
     """At most `limit` passages, best first. Raises `ApiError` for a store that has expired or is not there, and for
     filters that are none."""
-    now = services.now
-    fresh = await services.store.read(owner, lambda t: all(is_touched(t, id_, now) for id_ in store_ids))
-    if not fresh:
-        await services.store.write(owner, lambda t: [touch(t, id_, now) for id_ in store_ids])
+    await _touch(services, owner, store_ids)
 
     def look(index: Index) -> list[Hit]:
         best: dict[tuple[str, int], Hit] = {}
@@ -80,6 +79,18 @@ async def search_stores(
         for hit in hits
         if (file := files[hit.source]) is not None
     ]
+
+
+async def _touch(services: Services, owner: str, store_ids: Sequence[str]) -> None:
+    """Note that these stores are used, once a second at most. Raises `ApiError` for one that has expired."""
+    now, touched = services.now, services.touched
+    if all(touched.get(id_) == (owner, now) for id_ in store_ids):
+        return
+    if not await services.store.read(owner, lambda t: all(is_touched(t, id_, now) for id_ in store_ids)):
+        await services.store.write(owner, lambda t: [touch(t, id_, now) for id_ in store_ids])
+    if len(touched) > MAX_TOUCHED:
+        touched.clear()
+    touched |= dict.fromkeys(store_ids, (owner, now))
 
 
 async def stores_ready(services: Services, owner: str, store_ids: Sequence[str], timeout_s: float = 60.0) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from agentrunner.errors import UsageError
-from agentrunner.journal import GroupedJournal, open_journal
+from agentrunner.journal import open_journal
 from agentrunner.runner.models import check_key, check_script
 from agentrunner.server.keys import DEFAULT_OWNER, list_keys, owner_for
 
@@ -48,6 +48,7 @@ def opened(settings: Settings, model_override: str | None = None) -> Generator[S
     """The parts of a server, until the block ends."""
     from agentrunner.server.indexing import Indexer
     from agentrunner.server.services import Services
+    from agentrunner.server.sessions import Sessions
     from agentrunner.server.storage.blobs import Blobs
     from agentrunner.server.storage.store import Store
     from agentrunner.server.tools import Tools
@@ -57,7 +58,7 @@ def opened(settings: Settings, model_override: str | None = None) -> Generator[S
         journal = stack.enter_context(contextlib.closing(open_journal(settings.home, settings.database_url)))
         store = stack.enter_context(contextlib.closing(Store(journal.database)))
         indexer = stack.enter_context(contextlib.closing(Indexer(settings.home, strict=settings.strict_file_types)))
-        sessions = stack.enter_context(contextlib.closing(GroupedJournal(journal, look_every_s=0)))
+        sessions = stack.enter_context(contextlib.closing(Sessions(journal)))
         blobs = Blobs(settings.home)
         services = Services(settings.home, settings, journal, sessions, store, blobs, indexer, model_override)
         services.tools, services.worker = Tools(services), Worker(services)
@@ -128,6 +129,7 @@ def _run(services: Services, policy: Policy, bound: socket.socket, *, keyed: boo
         access_log=False,
         lifespan="on",
         server_header=False,
+        proxy_headers=False,  # who asks, and how it came here, is not asked
         timeout_graceful_shutdown=GRACE_S,
     )
     # The signal is raised again when all is shut down; then the parts have to be closed, too.

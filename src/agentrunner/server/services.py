@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from agentrunner.journal import GroupedJournal, SqlJournal
+from agentrunner.journal import SqlJournal
+from agentrunner.server.sessions import Sessions
 from agentrunner.server.storage.blobs import Blobs
 from agentrunner.server.storage.store import Store
 
@@ -28,7 +29,7 @@ class Services:
     home: Path
     settings: Settings
     journal: SqlJournal
-    sessions: GroupedJournal
+    sessions: Sessions
     """The same, for the sessions of this process."""
     store: Store
     blobs: Blobs
@@ -38,6 +39,8 @@ class Services:
     model_override: str | None = None
     """Sent in place of every assistant's own model."""
     clock: Callable[[], float] = time.time
+    touched: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    """Vector stores that were used: by whom, in which second."""
     background: list[Callable[[], Coroutine[Any, Any, None]]] = field(
         default_factory=list[Callable[[], Coroutine[Any, Any, None]]]
     )

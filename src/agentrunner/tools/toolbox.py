@@ -29,7 +29,6 @@ from agentrunner.types import Decision, Effect, ToolCall, ToolResult, ToolSpec
 
 MAX_RESULT_BYTES = 16 * 1024  # about 4,000 tokens: a page or a table is readable, a context is not flooded
 MAX_SAVED_BYTES = 16 * 1024 * 1024  # a tool of the user's own may return anything
-INLINE_CHARS = STUB_BYTES // 4  # never written to a file, and cleaned in less time than a thread takes to wake
 _GRACE_S = 3.0  # what the sandbox may need to end a program; a tool that stops in time can still say what it had
 
 
@@ -88,7 +87,7 @@ class LocalToolbox:
         output = await self._output(call, key, timeout_s)
         try:
             seconds = time.monotonic() - started
-            if len(output.content) <= INLINE_CHARS:
+            if _stays_short(output.content):
                 return self._result(call, key, output, seconds)
             return await in_thread(self._result, call, key, output, seconds)
         except OSError as error:
@@ -164,6 +163,11 @@ class LocalToolbox:
             seconds=round(seconds, 3),
             detail=output.detail,
         )
+
+
+def _stays_short(text: str) -> bool:
+    """Whether it is never written to a file: then it is cleaned in less time than a thread takes to wake."""
+    return len(text) <= STUB_BYTES and len(text.encode("utf-8", "surrogatepass")) <= STUB_BYTES
 
 
 def _failed(text: str) -> Output:

@@ -35,7 +35,8 @@ async def create(request: Request) -> Response:
     body = await json_body(request, create_run)
     now = services.now
     run, in_the_way = await services.store.write(owner_of(request), lambda t: add_run(t, thread_id, body, now))
-    services.indexer.wake()
+    if body.get("additional_messages"):
+        services.indexer.wake()
     if in_the_way:
         await _cancel(services, owner_of(request), thread_id, in_the_way)
     return _begun(request, services, run, [("thread.run.created", run), ("thread.run.queued", run)])

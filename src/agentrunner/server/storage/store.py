@@ -50,7 +50,7 @@ class Store:
         """For what concerns all owners."""
         if self._reader is None:
             return await self.scan(work)
-        return self._reader.read(lambda execute: _at_once(execute, work))
+        return self._reader.read(work)
 
     async def scan(self, work: Callable[[Execute], T]) -> T:
         """The same for many rows: nobody waits while they are read."""
@@ -89,15 +89,6 @@ class Store:
                 change.told.set_exception(one)
             else:
                 change.told.set_result(one)
-
-
-def _at_once(execute: Execute, work: Callable[[Execute], T]) -> T:
-    """All statements see the same state, though changes are made meanwhile."""
-    execute("BEGIN")
-    try:
-        return work(execute)
-    finally:
-        execute("COMMIT")
 
 
 async def _told(future: Future[T]) -> T:
