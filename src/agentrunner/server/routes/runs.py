@@ -150,7 +150,7 @@ def _begun(request: Request, services: Services, run: JSON, first: list[Item]) -
 
 
 def _streamed(feed: Feed, first: Sequence[Item]) -> Response:
-    stream = server_sent(feed, feed.follow(), first)
+    stream = server_sent(feed, feed.follow(first))
     return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
 
