@@ -50,8 +50,9 @@ class Pool:
         return self._connector
 
     async def aclose(self) -> None:
-        if self._connector is not None:
-            await self._connector.close()
+        connector, self._connector = self._connector, None
+        if connector is not None:
+            await connector.close()
 
 
 class Connection:

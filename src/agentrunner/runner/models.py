@@ -16,6 +16,7 @@ from agentrunner.types import Budget, Event, Model, Session
 if TYPE_CHECKING:
     from agentrunner.config import Settings
     from agentrunner.guard.ledger import Rates
+    from agentrunner.llm import Pool
 
 OPENAI_URL = "https://api.openai.com/v1"
 _NEEDED = ("aiohttp", "tenacity")
@@ -106,7 +107,9 @@ def context_tokens(settings: "Settings") -> int:
     return int(window * settings.context_share)
 
 
-def open_model(settings: "Settings", session: Session, past: Sequence[Event], *, stream: bool) -> Model:
+def open_model(
+    settings: "Settings", session: Session, past: Sequence[Event], *, stream: bool, pool: "Pool | None" = None
+) -> Model:
     if scripted(settings):
         from agentrunner.llm.script_format import load_script
         from agentrunner.llm.scripted import ScriptedModel
@@ -126,6 +129,7 @@ def open_model(settings: "Settings", session: Session, past: Sequence[Event], *,
         "texts": thoughts_texts(session.prompts),
         "learned": _learned(past),
         "api_version": settings.api_version,
+        "pool": pool,
     }
     if settings.api == "responses":
         from agentrunner.llm.responses import ResponsesModel

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agentrunner.engine import Control, Parts, run_session
 from agentrunner.guard.ledger import Ledger
+from agentrunner.llm import Pool
 from agentrunner.runner.guarding import limits_of
 from agentrunner.runner.models import budget_of, context_tokens, open_model, rates_of, scripted
 from agentrunner.runner.rehearsal import rehearses
@@ -107,10 +108,11 @@ async def advance(
     listener: Listener,
     on_delta: Callable[[str], None] | None,
     control: Control,
+    pool: Pool,
 ) -> Event:
     """Go on with a run until it ends, or has to wait for its client. The caller holds its `SessionLock`."""
     rates, _ = rates_of(settings)
-    model = open_model(_with_script(settings, session), session, past, stream=on_delta is not None)
+    model = open_model(_with_script(settings, session), session, past, stream=on_delta is not None, pool=pool)
     remember: Listener | None = getattr(model, "remember", None)
     parts = Parts(
         model=model,

@@ -94,6 +94,7 @@ async def _lifespan(services: Services, app: Starlette) -> AsyncGenerator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await services.pool.aclose()
 
 
 async def _keep_running(start: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -72,7 +72,9 @@ async def go_on(
     settings = settings_of(services, run)
     toolbox = await services.tools.open(owner, run, past)
     on_delta = tell if run["_stream"] else None
-    return await advance(session, settings, services.sessions, past, opening, toolbox, tell, on_delta, control)
+    return await advance(
+        session, settings, services.sessions, past, opening, toolbox, tell, on_delta, control, services.pool
+    )
 
 
 def settings_of(services: Services, run: JSON) -> Settings:

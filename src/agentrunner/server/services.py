@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from agentrunner.journal import SqlJournal
+from agentrunner.llm import Pool
 from agentrunner.server.sessions import Sessions
 from agentrunner.server.storage.blobs import Blobs
 from agentrunner.server.storage.store import Store
@@ -39,6 +40,8 @@ class Services:
     model_override: str | None = None
     """Sent in place of every assistant's own model."""
     clock: Callable[[], float] = time.time
+    pool: Pool = field(default_factory=Pool)
+    """Connections to models, which all runs share."""
     touched: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
     """Vector stores that were used: by whom, in which second."""
     background: list[Callable[[], Coroutine[Any, Any, None]]] = field(
