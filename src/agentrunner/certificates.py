@@ -1,6 +1,5 @@
 """Whom this process trusts to say which server is which."""
 
-import functools
 import ssl
 from pathlib import Path
 
@@ -13,14 +12,11 @@ CA_FILES = (
 """Where Debian, Fedora, openSUSE and Alpine keep the certificate authorities."""
 
 
-@functools.cache
-def trusting() -> ssl.SSLContext:
-    """The system's authorities, or those of SSL_CERT_FILE and SSL_CERT_DIR. One for all connections: the list takes
-    20 ms to read, and half a megabyte."""
-    context = ssl.create_default_context()
+def trusting() -> ssl.SSLContext | bool:
+    """For aiohttp's `ssl`: True for the context that it has anyway (the system's authorities, or those of SSL_CERT_FILE
+    and SSL_CERT_DIR), or one of ours where Python was built elsewhere and looks where this system does not keep them."""
     expected = ssl.get_default_verify_paths()
     there = next((place for place in CA_FILES if Path(place).is_file()), None)
-    if there and not expected.cafile and not expected.capath:
-        # A Python that was built elsewhere looks where this system does not keep them.
-        context.load_verify_locations(there)
-    return context
+    if expected.cafile or expected.capath or there is None:
+        return True
+    return ssl.create_default_context(cafile=there)
