@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentrunner.errors import UsageError
 from agentrunner.retrieval.embedding import Embedder, Space, check_same, embed
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 CANDIDATES = 50
 """Of each way of searching, when two are fused: what comes later in one of them hardly wins by it any more."""
+
+HITS_AT_ONCE = 20
+"""Read by one statement: what most searches ask for at most."""
 
 MAX_EMBEDDED_CHARACTERS = 8_000
 """Of a query. Models take some 8,000 tokens, and a character of Chinese may be a token."""
@@ -121,12 +124,16 @@ def _best(said: list[Found], near: list[Found], limit: int, text_weight: float, 
 
 
 def _hits(execute: Execute, found: Sequence[Found]) -> list[Hit]:
-    query = (
-        "SELECT s.name, s.attributes, c.first, c.last, c.place, c.text FROM chunks c JOIN sources s ON s.id = c.source"
-        " WHERE c.id = ?"
-    )
+    rows: dict[int, Any] = {}
+    for first in range(0, len(found), HITS_AT_ONCE):
+        ids = [each.chunk for each in found[first : first + HITS_AT_ONCE]]
+        query = (
+            "SELECT c.id, s.name, s.attributes, c.first, c.last, c.place, c.text FROM chunks c"  # noqa: S608 - marks
+            f" JOIN sources s ON s.id = c.source WHERE c.id IN ({', '.join('?' * len(ids))})"
+        )
+        rows |= {id_: row for id_, *row in execute(query, ids)}
     hits: list[Hit] = []
     for id_, score in found:
-        name, attributes, *passage = execute(query, (id_,)).fetchone()
+        name, attributes, *passage = rows[id_]
         hits.append(Hit(from_blob(name), to_chunk(*passage), score, json.loads(attributes)))
     return hits

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from dataclasses import dataclass, field
 
 from agentrunner.engine import Control
@@ -39,6 +40,8 @@ class Live:
     """The view says at least what the rows say, and the rows say what an earlier server told."""
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """The attempt is over, and the rows say how it ended: there is nothing to wait for."""
+    written: float = field(default_factory=time.monotonic)
+    """When the rows were brought up to date last."""
     _news: asyncio.Queue[Event | str | None] = field(default_factory=asyncio.Queue[Event | str | None])
     """Events, and pieces of text; the empty text is a reminder, None the end."""
     _engine: asyncio.Task[Event] | None = None
@@ -123,6 +126,7 @@ class Live:
             await asyncio.wait({self._writing})
         if not record.changed:
             return
+        self.written = time.monotonic()
         taken, record.changed = record.changed, {}
         objects = {id_: (kind, copied(record.of(kind, id_))) for id_, kind in taken.items() if kind != "run"}
         run = copied(record.run)

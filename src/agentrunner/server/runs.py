@@ -65,13 +65,11 @@ def keep(t: Tenant, run: JSON, objects: dict[str, tuple[str, JSON]]) -> JSON | N
         return None
     for id_, (kind, data) in objects.items():
         parent = run_id if kind == "step" else thread_id
-        old = t.get(kind, id_, parent)
-        if old is not None and old["status"] == "completed":
+        if t.add_new(kind, data, parent=parent, label=run_id):
             continue
-        if old is not None:
+        old = t.get(kind, id_, parent)
+        if old is not None and old["status"] != "completed":
             t.save(kind, data | {"metadata": old["metadata"]}, parent=parent)
-        elif not t.execute("SELECT 1 FROM server_objects WHERE id = ?", (id_,)).fetchone():
-            t.add(kind, data, parent=parent, label=run_id)
     if row["status"] not in TERMINAL:
         held = row["status"] == "cancelling" and run["status"] not in TERMINAL
         status = "cancelling" if held else run["status"]

@@ -12,12 +12,12 @@ from agentrunner.retrieval.index import Index
 from agentrunner.retrieval.passages import Hit
 from agentrunner.retrieval.search import search
 from agentrunner.server.faults import bad
-from agentrunner.server.services import Services
+from agentrunner.server.services import Services, Used
 from agentrunner.server.stores import is_touched, touch
 from agentrunner.types import JSON
 
 SMALL_CHUNKS = 100
-MAX_TOUCHED = 1_000
+MAX_USED = 1_000
 """Stores of which it is known when they were used last."""
 SHORT_CHARACTERS = 500
 """Of all queries. So few words are looked for in so few chunks in about a millisecond; to wake a thread and to come
@@ -47,7 +47,7 @@ async def search_stores(
 ) -> list[Found]:
     """At most `limit` passages, best first. Raises `ApiError` for a store that has expired or is not there, and for
     filters that are none."""
-    await _touch(services, owner, store_ids)
+    size = await _touched(services, owner, store_ids)
 
     def look(index: Index) -> list[Hit]:
         best: dict[tuple[str, int], Hit] = {}
@@ -67,12 +67,13 @@ async def search_stores(
 
     try:
         indexer = services.indexer
-        short = sum(map(len, queries)) <= SHORT_CHARACTERS
-        small = short and indexer.reader.size(store_ids) <= SMALL_CHUNKS
+        small = size <= SMALL_CHUNKS and sum(map(len, queries)) <= SHORT_CHARACTERS
         hits = look(indexer.reader) if small else await asyncio.to_thread(look, indexer.index)
     except UsageError as error:
         raise bad(f"Invalid 'filters': {error.message}; {error.hint}", "filters") from None
-    files = await services.store.read(owner, lambda t: {hit.source: t.get("file", hit.source) for hit in hits})
+    files = await services.store.read(
+        owner, lambda t: {id_: t.get("file", id_) for id_ in {hit.source for hit in hits}}
+    )
     # A file that was deleted a moment ago may still be in the index.
     return [
         Found(hit.source, file["filename"], hit.score, hit.chunk.text, hit.chunk.place, dict(hit.attributes))
@@ -81,16 +82,20 @@ async def search_stores(
     ]
 
 
-async def _touch(services: Services, owner: str, store_ids: Sequence[str]) -> None:
-    """Note that these stores are used, once a second at most. Raises `ApiError` for one that has expired."""
-    now, touched = services.now, services.touched
-    if all(touched.get(id_) == (owner, now) for id_ in store_ids):
-        return
+async def _touched(services: Services, owner: str, store_ids: Sequence[str]) -> int:
+    """Note that these stores are used, once a second at most. How many chunks they have, or had a moment ago. Raises
+    `ApiError` for one that has expired."""
+    now, used = services.now, services.used
+    known = [used.get(id_) for id_ in store_ids]
+    if all(one is not None and (one.owner, one.at) == (owner, now) for one in known):
+        return sum(one.chunks for one in known if one is not None)
     if not await services.store.read(owner, lambda t: all(is_touched(t, id_, now) for id_ in store_ids)):
         await services.store.write(owner, lambda t: [touch(t, id_, now) for id_ in store_ids])
-    if len(touched) > MAX_TOUCHED:
-        touched.clear()
-    touched |= dict.fromkeys(store_ids, (owner, now))
+    if len(used) > MAX_USED:
+        used.clear()
+    found = {id_: Used(owner, now, services.indexer.reader.size([id_])) for id_ in store_ids}
+    used |= found
+    return sum(one.chunks for one in found.values())
 
 
 async def stores_ready(services: Services, owner: str, store_ids: Sequence[str], timeout_s: float = 60.0) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from agentrunner.journal import SqlJournal
 from agentrunner.llm import Pool
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from agentrunner.server.indexing import Indexer
     from agentrunner.server.tools import Tools
     from agentrunner.server.worker import Worker
+
+
+class Used(NamedTuple):
+    """When a vector store was used last, and by whom; how many chunks it had then."""
+
+    owner: str
+    at: int
+    chunks: int
 
 
 @dataclass
@@ -42,8 +50,8 @@ class Services:
     clock: Callable[[], float] = time.time
     pool: Pool = field(default_factory=Pool)
     """Connections to models, which all runs share."""
-    touched: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
-    """Vector stores that were used: by whom, in which second."""
+    used: dict[str, Used] = field(default_factory=dict[str, "Used"])
+    """Vector stores, by id."""
     background: list[Callable[[], Coroutine[Any, Any, None]]] = field(
         default_factory=list[Callable[[], Coroutine[Any, Any, None]]]
     )

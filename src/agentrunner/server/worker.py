@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 
@@ -20,7 +21,9 @@ from agentrunner.server.services import Services
 from agentrunner.types import JSON
 
 LOOK_S = 0.25
-"""How often rows are brought up to date, and runs are looked at whose time is up."""
+"""How often runs are looked at whose time is up."""
+WRITE_OUT_S = 1.0
+"""How old rows may be that nobody of this server asks for: what other servers show."""
 LOOKS_FOR_ORPHANS = 20
 """Every so many of these looks are also for runs that another server left."""
 CATCH_UP_S = 5.0
@@ -56,7 +59,8 @@ class Worker:
             looks = 0
             while True:
                 await asyncio.sleep(LOOK_S)
-                await self._write_out(list(self._live.values()))
+                old = time.monotonic() - WRITE_OUT_S
+                await self._write_out([live for live in self._live.values() if live.written < old])
                 await self._watch()
                 looks += 1
                 if looks % LOOKS_FOR_ORPHANS == 0:

@@ -80,7 +80,10 @@ class Store:
         if not changes:
             return
         try:
-            found = self.database.write_each([change.work for change in changes])
+            if len(changes) == 1:  # Nothing else has to be kept when it fails.
+                found = [self.database.write(changes[0].work)]
+            else:
+                found = self.database.write_each([change.work for change in changes])
         except BaseException as error:
             # The edge of a thread: whoever waits is told, whatever it was.
             found = [error] * len(changes)

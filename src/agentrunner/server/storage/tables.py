@@ -16,6 +16,10 @@ from agentrunner.server.storage.pages import Page
 from agentrunner.types import JSON
 
 _MINE = "owner = ? AND kind = ? AND parent = ? AND deleted = 0"
+_INSERT = (
+    "INSERT INTO server_objects (id, owner, kind, parent, created_at, status, label, refers_to, expires_at, deleted,"
+    " data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
+)
 
 
 class Tenant:
@@ -61,23 +65,13 @@ class Tenant:
         expires_at: int | None = None,
     ) -> JSON:
         """Keep a new object. Its id, time and status are those in `data`."""
-        self.execute(
-            "INSERT INTO server_objects (id, owner, kind, parent, created_at, status, label, refers_to, expires_at,"
-            " deleted, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
-            (
-                row_id(kind, data["id"], parent),
-                self.owner,
-                kind,
-                parent,
-                data["created_at"],
-                data.get("status", ""),
-                label,
-                refers_to,
-                expires_at,
-                encode(data)[0],
-            ),
-        )
+        self.execute(_INSERT, self._row(kind, data, parent, label, refers_to, expires_at))
         return data
+
+    def add_new(self, kind: str, data: JSON, *, parent: str = "", label: str = "") -> bool:
+        """The same for an object that may be there, or may have been deleted. Whether it was new."""
+        row = self._row(kind, data, parent, label, "", None)
+        return self.execute(f"{_INSERT} ON CONFLICT (id) DO NOTHING", row).rowcount > 0
 
     def save(self, kind: str, data: JSON, *, parent: str = "") -> JSON:
         """Keep what became of an object."""
@@ -151,6 +145,13 @@ class Tenant:
         """The objects of these ids that are there, in this order."""
         found = (self.get(kind, id_) for id_ in ids)
         return [each for each in found if each is not None]
+
+    def _row(
+        self, kind: str, data: JSON, parent: str, label: str, refers_to: str, expires_at: int | None
+    ) -> tuple[object, ...]:
+        id_, status = row_id(kind, data["id"], parent), data.get("status", "")
+        place = (id_, self.owner, kind, parent, data["created_at"], status)
+        return (*place, label, refers_to, expires_at, encode(data)[0])
 
     def _place(self, kind: str, parent: str, id_: str, name: str) -> list[Any]:
         """Where an object stands in its listing; also one that was deleted since the page before."""
