@@ -31,17 +31,21 @@ _USABLE = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 def new_id(kind: str) -> str:
-    return PREFIXES[kind] + "".join(secrets.choice(_ALPHABET) for _ in range(_CHARS))
+    return PREFIXES[kind] + _letters(secrets.randbits(256))
 
 
 def derived_id(kind: str, *parts: object) -> str:
     """The same id for the same parts. It can only be guessed by who knows them all, so one must be an id itself."""
-    number = int.from_bytes(hashlib.sha256(repr(parts).encode()).digest())
+    return PREFIXES[kind] + _letters(int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()))
+
+
+def _letters(number: int) -> str:
+    """The end of a number of 256 bits; so much longer, it makes no letter likelier than another."""
     letters: list[str] = []
     for _ in range(_CHARS):
         number, digit = divmod(number, len(_ALPHABET))
         letters.append(_ALPHABET[digit])
-    return PREFIXES[kind] + "".join(letters)
+    return "".join(letters)
 
 
 def usable(id_: str) -> bool:

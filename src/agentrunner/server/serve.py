@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import signal
 import socket
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from agentrunner.server.guarding import Policy
     from agentrunner.server.services import Services
 
+GC_AFTER = 10_000
+"""Objects more than before after which rings of them are looked for: a run makes some hundreds, and leaves few."""
 GRACE_S = 5
 """What is being answered has so long to come to its end after Ctrl-C."""
 
@@ -134,6 +137,10 @@ def _run(services: Services, policy: Policy, bound: socket.socket, *, keyed: boo
     )
     # The signal is raised again when all is shut down; then the parts have to be closed, too.
     signal.signal(signal.SIGTERM, _terminated)
+    # What is loaded now stays: the collector need not go through it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_AFTER)
     asyncio.run(Server(config).serve([bound]))
 
 

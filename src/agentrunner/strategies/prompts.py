@@ -44,6 +44,8 @@ def load_prompts(override: Path | None = None) -> dict[str, str]:
 
 def fill_in(text: str, variables: Mapping[str, object]) -> str:
     """The template with its variables. Raises `UsageError` for one that it names but is not given, or unsafe access."""
+    if not text:
+        return ""
     from jinja2 import TemplateError
 
     try:
