@@ -12,16 +12,20 @@ import typer
 
 if TYPE_CHECKING:
     from agentrunner.journal.database import Database
+    from agentrunner.server.keys import Key
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 APPS = {"keys": app}
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What you call the key.")]
+MaxCost = typer.Option(
+    "--max-cost", metavar="USD", help="What all runs of the key may cost together, for ever; or none."
+)
 
 
 @app.callback()
 def keys() -> None:
-    """Create, list and remove the API keys of the server. Each key is a tenant of its own: nobody sees what another
+    """Create, list, limit and remove API keys of the server. Each is a tenant of its own: nobody sees what another
     key made."""
 
 
@@ -39,13 +43,14 @@ def open_tables() -> "Generator[Database]":
 
 
 @app.command()
-def create(name: Name) -> None:
+def create(name: Name, max_cost: Annotated[str, MaxCost] = "none") -> None:
     """Make a key and print it. It is shown this once; from the first key on, every request needs one."""
-    from agentrunner.server.keys import create_key, list_keys
+    from agentrunner.server.keys import cost_limit, create_key, list_keys
 
+    limit = cost_limit(max_cost)
     with open_tables() as database:
         first = not database.read(list_keys)
-        _, secret = database.write(lambda execute: create_key(execute, name, int(time.time())))
+        _, secret = database.write(lambda execute: create_key(execute, name, int(time.time()), limit))
     print(secret)
     if first:
         print("from now on every request needs a key; what was made without one is not seen with it", file=sys.stderr)
@@ -53,7 +58,7 @@ def create(name: Name) -> None:
 
 @app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False) -> None:
-    """List the keys. None of them can be shown again."""
+    """List the keys, and what their runs have cost. None of them can be shown again."""
     from agentrunner.server.keys import list_keys
 
     with open_tables() as database:
@@ -65,9 +70,26 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="One JSON object 
             print(json.dumps(key._asdict()))
         else:
             made = time.strftime("%Y-%m-%d %H:%M", time.localtime(key.created_at))
-            print(f"{key.name}  ...{key.hint}  {made}  {key.id}")
+            print(f"{key.name}  ...{key.hint}  {made}  {key.id}  {_spent(key)}")
     if not found and not as_json:
         print("no keys; make one with agent keys create NAME", file=sys.stderr)
+
+
+@app.command()
+def limit(name: Name, max_cost: Annotated[str, MaxCost]) -> None:
+    """Change what all runs of a key may cost together. It counts what they have cost already, and holds at once."""
+    from agentrunner.server.keys import cost_limit, limit_key
+
+    most = cost_limit(max_cost)
+    with open_tables() as database:
+        key = database.write(lambda execute: limit_key(execute, name, most))
+    print(f"{key.name}  {_spent(key)}")
+
+
+def _spent(key: "Key") -> str:
+    most = "no limit" if key.max_cost_usd is None else f"limit ${key.max_cost_usd:g}"
+    reserved = f", ${key.reserved_usd:.4f} reserved" if key.reserved_usd else ""
+    return f"${key.spent_usd:.4f} spent{reserved}, {most}"
 
 
 @app.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentrunner.engine.run import Run, Stop
 from agentrunner.errors import ModelError, ScriptError
-from agentrunner.guard.ledger import WRAP_UP_OUTPUT_TOKENS, Reservation, above, usage_of
+from agentrunner.guard.ledger import WRAP_UP_OUTPUT_TOKENS, Reservation, Share, above, usage_of
 from agentrunner.types import (
     JSON,
     Ask,
@@ -108,10 +108,26 @@ async def _reserve(run: Run, ask: Ask, key: str) -> tuple[str, Request, Reservat
             key, (form, ask.conversation.epoch), prefix_bytes, len(trailing.encode()), cap, wrap_up=wrap_up
         )
         if isinstance(reservation, Reservation):
-            return form, replace(probe, trailing=trailing, max_output_tokens=reservation.cap), reservation
+            parts.ledger.share = await _book(run, reservation)
+            if parts.ledger.share is None:
+                return form, replace(probe, trailing=trailing, max_output_tokens=reservation.cap), reservation
+            parts.ledger.release(key)
+            continue
         if not reservation.wait:
             raise Stop("incomplete", reservation.reason, reservation.text)
         await run.settlement()
+        parts.ledger.share = None
+
+
+async def _book(run: Run, reservation: Reservation) -> Share | None:
+    """Book it with the account that others share; where that leaves less, say how much."""
+    if run.parts.book is None:
+        return None
+    await run.log.flush()  # After a kill, an answer that is not written would count for all that was reserved for it.
+    ledger = run.parts.ledger
+    return await run.parts.book(
+        ledger.spent_usd, ledger.usd_booked() - ledger.spent_usd - reservation.usd, reservation.usd
+    )
 
 
 def _note_failure(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agentrunner.engine.log import Log
-from agentrunner.guard.ledger import Ledger
+from agentrunner.guard.ledger import Ledger, Share
 from agentrunner.guard.limits import Limits
 from agentrunner.types import JSON, Ask, Event, Human, Listener, Model, Session, Strategy, Toolbox, ToolCall
 
@@ -34,6 +34,10 @@ EXIT_CODES: dict[str, int] = {
 
 MIN_SECONDS = 0.25
 """Nothing is begun that has less time than this: it would only be cut off."""
+
+
+LOOK_AT_SHARE_S = 0.2
+"""How often a request that waits for other sessions asks whether there is money for it."""
 
 
 class Stop(Exception):
@@ -110,6 +114,9 @@ class Parts:
     """Go on with recorded answers although their requests had other labels or tools."""
     parallel: int | None = None
     """Branches of one `Par` that run at a time; None for all of them."""
+    book: Callable[[float, float, float], Awaitable[Share | None]] | None = None
+    """Books with an account that other sessions share what this one has spent, what it has reserved, and the request
+    that comes next, in US dollars; or says what there is for it instead, and leaves it out."""
     max_output_tokens: int = 16_384
     retries: int = 5
     """Attempts after the first at one request."""
@@ -188,8 +195,10 @@ class Run:
             self._changed = None
 
     async def settlement(self) -> None:
-        """Wait until a reservation of another branch is settled, no longer than there is time."""
-        await self._until(self._change(), self.seconds_left())
+        """Wait until a reservation of another branch is settled, no longer than there is time. Those of other sessions
+        are settled without a word."""
+        longest = float("inf") if self.parts.ledger.share is None else LOOK_AT_SHARE_S
+        await self._until(self._change(), min(longest, self.seconds_left()))
 
     async def _ask_person(self, kind: str, question: str) -> str | None:
         before = self.parts.clock()

@@ -59,6 +59,16 @@ class Exhausted:
     wait: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What an account leaves to this session that others spend from, too: so much in all. `wait`: it may be more when
+    what others have reserved is settled."""
+
+    usd: float
+    text: str
+    wait: bool
+
+
 @dataclass(slots=True)
 class Ledger:
     """The account of one session, over all its attempts and branches. `rates` None means that answers cost nothing."""
@@ -73,6 +83,8 @@ class Ledger:
     unsettled_tokens: int = 0
     """Reserved by attempts whose outcome will never be known."""
     bounds: Bounds = field(default_factory=Bounds)
+    share: Share | None = None
+    """Set while a shared account leaves less than the session's own limit."""
     _open: dict[str, Reservation] = field(default_factory=dict[str, Reservation])
     _above_bound: bool = False
 
@@ -102,12 +114,13 @@ class Ledger:
         bound = self.bounds.input_tokens(conversation, prefix_bytes, trailing_bytes)
         in_rate, out_rate = self._worst_rates(bound)
         fits = cap
-        for reason, room, text in self._rooms(bound, in_rate, out_rate, wrap_up):
-            fits = min(fits, self.bounds.cap_within(room)) if room is not None else fits
-            if fits < min(MIN_OUTPUT_TOKENS, cap):
-                return Exhausted(reason, text, wait=bool(self._open))
-            if fits < min(ROOMY_OUTPUT_TOKENS, cap) and self._open:
-                return Exhausted(reason, text, wait=True)
+        for reason, room, text, wait in self._rooms(bound, in_rate, out_rate, wrap_up):
+            fits_here = self.bounds.cap_within(room) if room is not None else cap
+            if fits_here < min(MIN_OUTPUT_TOKENS, cap):
+                return Exhausted(reason, text, wait)
+            if fits_here < min(ROOMY_OUTPUT_TOKENS, cap) and wait:
+                return Exhausted(reason, text, wait)
+            fits = min(fits, fits_here)
         billed = self.bounds.billed_output(fits)
         reservation = Reservation(bound, billed, bound * in_rate + billed * out_rate, prefix_bytes, fits, not wrap_up)
         self._open[key] = reservation
@@ -205,23 +218,34 @@ class Ledger:
 
     def _rooms(
         self, bound: int, in_rate: float, out_rate: float, wrap_up: bool
-    ) -> list[tuple[Reason, int | None, str]]:
-        """What is left for the answer under each limit, in tokens; None where it does not matter."""
-        budget, rooms = self.budget, list[tuple[Reason, int | None, str]]()
+    ) -> list[tuple[Reason, int | None, str, bool]]:
+        """What is left for the answer under each limit, in tokens; None where it does not matter. Each with what is
+        said when it is too little, and whether it may become more."""
+        budget, rooms, wait = self.budget, list[tuple[Reason, int | None, str, bool]](), bool(self._open)
         if budget.tokens is not None:
             kept = WRAP_UP_INPUT_BYTES + WRAP_UP_OUTPUT_TOKENS
             kept = 0 if wrap_up else min(kept, int(budget.tokens * WRAP_UP_SHARE))
             text = f"the next request does not fit into what is left of {budget.tokens:,} tokens"
-            rooms.append(("budget_tokens", budget.tokens - self.tokens_booked() - bound - kept, text))
+            rooms.append(("budget_tokens", budget.tokens - self.tokens_booked() - bound - kept, text, wait))
         if budget.usd is not None:
             wrap_in, wrap_out = self._worst_rates(WRAP_UP_INPUT_BYTES)
             need = WRAP_UP_INPUT_BYTES * wrap_in + WRAP_UP_OUTPUT_TOKENS * wrap_out
             kept_usd = 0.0 if wrap_up else min(need, budget.usd * WRAP_UP_SHARE)
-            left = budget.usd * (1 - ROUNDING) - self.usd_booked() - bound * in_rate - kept_usd
-            text = f"the next request does not fit into what is left of ${budget.usd:g}"
-            free = None if left >= 0 and budget.usd > 0 else 0
-            rooms.append(("budget_cost", int(left / out_rate) if out_rate else free, text))
+            room = self._room_of(budget.usd, bound * in_rate + kept_usd, out_rate)
+            rooms.append(
+                ("budget_cost", room, f"the next request does not fit into what is left of ${budget.usd:g}", wait)
+            )
+        if self.share is not None:
+            room = self._room_of(self.share.usd, bound * in_rate, out_rate)
+            rooms.append(("budget_cost", room, self.share.text, self.share.wait))
         return rooms
+
+    def _room_of(self, usd: float, taken: float, out_rate: float) -> int | None:
+        """Tokens of output that these dollars leave, when so much more of them is taken."""
+        left = usd * (1 - ROUNDING) - self.usd_booked() - taken
+        if out_rate:
+            return int(left / out_rate)
+        return None if left >= 0 and usd > 0 else 0
 
     def _worst_rates(self, input_tokens: int) -> tuple[float, float]:
         """US dollars per token of input and of output."""

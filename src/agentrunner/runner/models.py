@@ -90,9 +90,14 @@ def rates_of(settings: "Settings") -> tuple["Rates | None", str]:
     )
 
 
+def unpriced(settings: "Settings", rates: "Rates | None") -> bool:
+    """Whether nobody knows what answers cost."""
+    asks = settings.allow_unpriced and not scripted(settings) and not is_local(settings.base_url)
+    return rates is None and asks
+
+
 def budget_of(settings: "Settings", rates: "Rates | None") -> Budget:
-    unpriced = rates is None and settings.allow_unpriced and not scripted(settings)
-    usd = None if unpriced and not is_local(settings.base_url) else settings.max_cost
+    usd = None if unpriced(settings, rates) else settings.max_cost
     return Budget(settings.max_steps, usd, settings.max_tokens, settings.max_time)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentrunner.engine import Control, Parts, run_session
-from agentrunner.guard.ledger import Ledger
+from agentrunner.guard.ledger import Ledger, Share
 from agentrunner.llm import Pool
 from agentrunner.runner.guarding import limits_of
 from agentrunner.runner.models import budget_of, context_tokens, open_model, rates_of, scripted
@@ -109,6 +109,7 @@ async def advance(
     on_delta: Callable[[str], None] | None,
     control: Control,
     pool: Pool,
+    book: Callable[[float, float, float], Awaitable[Share | None]] | None = None,
 ) -> Event:
     """Go on with a run until it ends, or has to wait for its client. The caller holds its `SessionLock`."""
     rates, _ = rates_of(settings)
@@ -125,6 +126,7 @@ async def advance(
         listeners=[listener] if remember is None else [remember, listener],
         on_delta=on_delta,
         control=control,
+        book=book,
         max_output_tokens=settings.max_output_tokens,
         retries=settings.retries,
         guard=limits_of(settings),

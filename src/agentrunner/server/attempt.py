@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agentrunner.engine import Control
 from agentrunner.errors import UsageError
+from agentrunner.guard.ledger import MIN_OUTPUT_TOKENS
 from agentrunner.journal.database import Execute
+from agentrunner.runner.models import rates_of, unpriced
 from agentrunner.runner.served import Wanted, advance, created, new_session
 from agentrunner.runner.sessions import session_of
 from agentrunner.server.conversation import conversation
 from agentrunner.server.searching import stores_ready
 from agentrunner.server.services import Services
+from agentrunner.server.spending import account
 from agentrunner.server.storage.tables import Tenant
 from agentrunner.server.wire.runs import OWN_NAMES
 from agentrunner.server.wire.stores import has_expired
-from agentrunner.types import JSON, Event, Message, Session, ToolSpec
+from agentrunner.types import JSON, Event, Message, Session, ToolSpec, Usage
 
 if TYPE_CHECKING:
     from agentrunner.config import Settings
@@ -72,14 +75,28 @@ async def go_on(
     settings = settings_of(services, run)
     toolbox = await services.tools.open(owner, run, past)
     on_delta = tell if run["_stream"] else None
+    rates, _ = rates_of(settings)
+    unknown = settings.model if unpriced(settings, rates) else ""
+    book = account(services, owner, run["id"], fresh=not past, unpriced=unknown)
     return await advance(
-        session, settings, services.sessions, past, opening, toolbox, tell, on_delta, control, services.pool
+        session, settings, services.sessions, past, opening, toolbox, tell, on_delta, control, services.pool, book
     )
 
 
 def settings_of(services: Services, run: JSON) -> Settings:
     """The server's settings, with the run's own model unless one was chosen for all."""
     return services.settings.model_copy(update={"model": services.model_override or run["model"]})
+
+
+def least_usd(services: Services, run: JSON) -> float:
+    """What an answer costs at least that is worth asking for; 0 where that is not known."""
+    settings = settings_of(services, run)
+    try:
+        rates, _ = rates_of(settings)
+    except UsageError:  # The run fails, and says it.
+        return 0.0
+    tokens = min(MIN_OUTPUT_TOKENS, settings.max_output_tokens)
+    return rates.cost(Usage(0, 0, tokens)) if rates else 0.0
 
 
 def request_of(run: JSON) -> JSON:

@@ -35,6 +35,7 @@ class ApiError(Exception):
         code: str | None = None,
         kind: str = "invalid_request_error",
         retry_after_s: float | None = None,
+        retry: bool = True,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -43,6 +44,8 @@ class ApiError(Exception):
         self.code = code
         self.kind = kind
         self.retry_after_s = retry_after_s
+        self.retry = retry
+        """False where clients that send a request again on their own would only wait."""
 
     @property
     def envelope(self) -> JSON:

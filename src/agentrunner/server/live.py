@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from agentrunner.engine import Control
 from agentrunner.server.attempt import begin_session, go_on
 from agentrunner.server.feed import Feed
+from agentrunner.server.keys import DEFAULT_OWNER
 from agentrunner.server.runs import keep
 from agentrunner.server.services import Services
+from agentrunner.server.spending import Spent, settle
 from agentrunner.server.steps import Emitted, RunView
 from agentrunner.server.storage.tables import Tenant
 from agentrunner.server.threads import active_run
@@ -130,7 +132,14 @@ class Live:
         taken, record.changed = record.changed, {}
         objects = {id_: (kind, copied(record.of(kind, id_))) for id_, kind in taken.items() if kind != "run"}
         run = copied(record.run)
-        writing = self.services.store.write(self.owner, lambda t: keep(t, run, objects))
+        spent = Spent(self.view.spent_usd, self.view.ended, self.view.over)
+
+        def work(t: Tenant) -> JSON | None:
+            if t.owner != DEFAULT_OWNER:
+                settle(t.execute, t.owner, run["id"], spent)
+            return keep(t, run, objects)
+
+        writing = self.services.store.write(self.owner, work)
         self._writing = asyncio.ensure_future(writing)
         try:
             kept = await asyncio.shield(self._writing)

@@ -79,6 +79,8 @@ def failure(error: ApiError) -> Response:
     if error.retry_after_s is not None:
         answer.headers["retry-after"] = str(max(1, round(error.retry_after_s)))
         answer.headers["retry-after-ms"] = str(max(1, round(error.retry_after_s * 1000)))
+    if not error.retry:
+        answer.headers["x-should-retry"] = "false"
     return answer
 
 

@@ -33,6 +33,9 @@ class RunView:
         self._writing = Writing(self.record)
         self._calls = Calls(self.record)
         self._asking = ""
+        self.spent_usd = 0.0
+        self.ended = False
+        """Whether its session is at an end, for now or for ever."""
         self._usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
         self._cost_usd = 0.0
 
@@ -44,6 +47,7 @@ class RunView:
         self.record.at = int(datetime.fromisoformat(event.at).timestamp())
         match event.type:
             case "session.claimed":
+                self.ended = False
                 return self._began()
             case "request.sent":
                 self._asking = event.key if event.data["label"] == "step" else ""
@@ -53,6 +57,7 @@ class RunView:
             case "tool.finished":
                 return self._calls.result(event)
             case "session.finished":
+                self.spent_usd, self.ended = event.data["spent_usd"], True
                 return self._ended(event.data)
             case _:
                 return []
@@ -107,6 +112,7 @@ class RunView:
 
     def _answered(self, event: Event) -> Emitted:
         data, emitted = event.data, Emitted()
+        self.spent_usd = data["spent_usd"]
         usage = usage_of(data["usage"])
         for name in self._usage:
             self._usage[name] += usage[name]

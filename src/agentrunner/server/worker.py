@@ -18,6 +18,7 @@ from agentrunner.journal.encoding import decode
 from agentrunner.server.live import Live, live_run
 from agentrunner.server.runs import post
 from agentrunner.server.services import Services
+from agentrunner.server.spending import close
 from agentrunner.types import JSON
 
 LOOK_S = 0.25
@@ -100,7 +101,7 @@ class Worker:
             return
         live.cancel()
 
-    async def forget(self, run_ids: Sequence[str]) -> None:
+    async def forget(self, owner: str, run_ids: Sequence[str]) -> None:
         """End these runs and remove their sessions: what was said in a thread is gone with it. A session that another
         server works on is left to it; it finds out by itself that its run is gone."""
         for run_id in run_ids:
@@ -110,6 +111,7 @@ class Worker:
                 await asyncio.wait({live.task}, timeout=FORGET_S)
             with contextlib.suppress(SessionBusy), SessionLock(self._services.home, run_id):
                 await asyncio.to_thread(self._services.journal.remove, run_id)
+                await self._services.store.write(owner, lambda t, run_id=run_id: close(t.execute, owner, run_id))
 
     # --- one run -------------------------------------------------------------------------------------------------
 

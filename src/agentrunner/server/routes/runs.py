@@ -10,10 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from agentrunner.server.attempt import least_usd
 from agentrunner.server.feed import Feed, Item, server_sent
 from agentrunner.server.requests import json_body, reply, thread_of
 from agentrunner.server.runs import accept_outputs, add_run, ask_to_cancel
 from agentrunner.server.services import Services, owner_of, services_of
+from agentrunner.server.spending import refuse_when_spent
 from agentrunner.server.storage.tables import Tenant, public
 from agentrunner.server.threads import create_thread
 from agentrunner.server.wire.lists import listing, page_of
@@ -34,7 +36,13 @@ async def create(request: Request) -> Response:
     include_of(request.query_params.multi_items())
     body = await json_body(request, create_run)
     now = services.now
-    run, in_the_way = await services.store.write(owner_of(request), lambda t: add_run(t, thread_id, body, now))
+
+    def work(t: Tenant) -> tuple[JSON, str]:
+        made = add_run(t, thread_id, body, now)
+        refuse_when_spent(t.execute, t.owner, least_usd(services, made[0]))
+        return made
+
+    run, in_the_way = await services.store.write(owner_of(request), work)
     if body.get("additional_messages"):
         services.indexer.wake()
     if in_the_way:
@@ -49,7 +57,9 @@ async def create_with_thread(request: Request) -> Response:
 
     def work(t: Tenant) -> tuple[JSON, JSON]:
         thread = create_thread(t, body.get("thread") or {}, now)
-        return thread, add_run(t, thread["id"], body, now)[0]
+        run, _ = add_run(t, thread["id"], body, now)
+        refuse_when_spent(t.execute, t.owner, least_usd(services, run))
+        return thread, run
 
     thread, run = await services.store.write(owner_of(request), work)
     services.indexer.wake()

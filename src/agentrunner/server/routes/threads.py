@@ -64,7 +64,7 @@ async def remove(request: Request) -> Response:
         return runs
 
     services = services_of(request)
-    await services.worker.forget(await services.store.write(owner_of(request), work))
+    await services.worker.forget(owner_of(request), await services.store.write(owner_of(request), work))
     return reply(deleted(id_, "thread.deleted"))
 
 

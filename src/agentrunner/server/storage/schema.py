@@ -32,7 +32,20 @@ def m001_objects_and_keys(execute: Execute, words: Words) -> None:
     )
 
 
-MIGRATIONS: Sequence[Callable[[Execute, Words], None]] = (m001_objects_and_keys,)
+def m002_spending(execute: Execute, words: Words) -> None:
+    """Limits of keys, and what was spent, in billionths of a dollar: sums of whole numbers are exact. A row of
+    `server_spending` is a run that is not over; later its amount is in the key's sum."""
+    text = words.text
+    execute("ALTER TABLE server_keys ADD COLUMN max_nano_usd BIGINT")
+    execute("ALTER TABLE server_keys ADD COLUMN spent_nano_usd BIGINT NOT NULL DEFAULT 0")
+    execute(
+        f"CREATE TABLE server_spending (run_id {text} NOT NULL PRIMARY KEY, owner {text} NOT NULL,"
+        " spent BIGINT NOT NULL, reserved BIGINT NOT NULL)"
+    )
+    execute("CREATE INDEX server_spending_of ON server_spending (owner)")
+
+
+MIGRATIONS: Sequence[Callable[[Execute, Words], None]] = (m001_objects_and_keys, m002_spending)
 
 
 def prepare(database: Database) -> None:
