@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 from openai import OpenAI
 
-from tests.runs.conftest import assistant, texts, thread
+from tests.runs.conftest import JSON, PRICES, assistant, server_in, texts, thread
+from tests.support.endpoint import Answer, Endpoint
 
 SEARCH = {"type": "file_search"}
 CONTENT: Any = "step_details.tool_calls[*].file_search.results[*].content"
@@ -109,3 +111,23 @@ def test_an_annotation_comes_with_the_end_of_its_text(client: OpenAI) -> None:
     assert "".join(delta.value for delta in deltas) == texts(client, talk)[-1]
     assert [len(delta.annotations) for delta in deltas] == [0] * (len(deltas) - 1) + [1]
     assert all(delta.value for delta in deltas)
+
+
+def test_after_a_search_no_function_is_called_where_calls_come_one_at_a_time(tmp_path: Path) -> None:
+    def searches_and_asks(request: JSON) -> Answer:
+        if any(message["role"] == "tool" for message in request["messages"]):
+            return Answer("found it")
+        return Answer(calls=(("file_search", {"query": "kingfisher"}), ("price", {"of": "pens"})))
+
+    with Endpoint(searches_and_asks) as endpoint, server_in(tmp_path, endpoint) as server:
+        client = server.client()
+        store_id, _ = stored(client, "birds.md", "The kingfisher is blue.")
+        made = assistant(client, SEARCH, *PRICES, tool_resources={"file_search": {"vector_store_ids": [store_id]}})
+        run = client.beta.threads.runs.create_and_poll(
+            thread_id=thread(client, "go"), assistant_id=made, parallel_tool_calls=False
+        )
+
+        assert run.status == "completed"
+        found, refused = endpoint.requests[-1].json["messages"][-2:]
+        assert ("kingfisher" in found["content"], refused["content"][:17]) == (True, "Not carried out: ")
+        assert server.agent("replay", run.id).code == 0

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
-from tests.runs.conftest import PRICES, Server, assistant, function, texts, thread, wait_until
-from tests.support.endpoint import Endpoint
+from tests.runs.conftest import JSON, PRICES, Server, assistant, function, server_in, texts, thread, wait_until
+from tests.support.endpoint import Answer, Endpoint
 
 ACTIVE = ("queued", "in_progress")
 
@@ -65,6 +66,52 @@ def test_several_functions_are_called_at_once_and_the_run_goes_on_from_their_out
     assert [call.function.output for call in called.step_details.tool_calls] == ["price 7", "weight 7"]  # pyright: ignore
     assert run.usage is not None
     assert run.usage.total_tokens == sum(step.usage.total_tokens for step in (answer, called) if step.usage)
+
+
+def test_calls_come_one_at_a_time_where_that_is_wanted(client: OpenAI, endpoint: Endpoint, server: Server) -> None:
+    made, talk = assistant(client, *PRICES), thread(client, "call price weight price")
+    run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made, parallel_tool_calls=False)
+    assert run.required_action is not None
+    assert [call.function.name for call in run.required_action.submit_tool_outputs.tool_calls] == ["price"]
+    run = client.beta.threads.runs.submit_tool_outputs_and_poll(
+        run_id=run.id, thread_id=talk, tool_outputs=outputs(run)
+    )
+
+    assert run.status == "completed"
+    sent = endpoint.requests[-1].json
+    assert sent["parallel_tool_calls"] is False
+    _, answer, *told = sent["messages"]
+    assert [message["tool_call_id"] for message in told] == [call["id"] for call in answer["tool_calls"]]
+    refused = "Not carried out: call one tool at a time. price was the first"
+    assert [message["content"][: len(refused)] for message in told] == ["price 7", refused, refused]
+    _, called = client.beta.threads.runs.steps.list(run.id, thread_id=talk)
+    assert [call.function.output for call in called.step_details.tool_calls] == ["price 7"]  # pyright: ignore
+    assert server.agent("replay", run.id).code == 0
+
+
+def test_a_model_that_never_calls_one_at_a_time_still_gets_on(tmp_path: Path) -> None:
+    rounds = 12
+
+    def insists(request: JSON) -> Answer:
+        done = sum(message["role"] == "assistant" for message in request["messages"])
+        if done == rounds:
+            return Answer("at last")
+        return Answer(calls=(("price", {"of": f"pen {done}"}), ("weight", {"of": f"pen {done}"})))
+
+    with Endpoint(insists) as endpoint, server_in(tmp_path, endpoint) as server:
+        client = server.client()
+        run = client.beta.threads.runs.create_and_poll(
+            thread_id=thread(client, "go"), assistant_id=assistant(client, *PRICES), parallel_tool_calls=False
+        )
+        for number in range(rounds):
+            assert run.required_action is not None, run.last_error
+            (call,) = run.required_action.submit_tool_outputs.tool_calls
+            run = client.beta.threads.runs.submit_tool_outputs_and_poll(
+                run_id=run.id,
+                thread_id=run.thread_id,
+                tool_outputs=[{"tool_call_id": call.id, "output": f"{number} $"}],
+            )
+        assert run.status == "completed", run.last_error
 
 
 def test_a_later_run_sees_the_calls_of_an_earlier_one(client: OpenAI, endpoint: Endpoint) -> None:

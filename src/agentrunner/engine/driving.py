@@ -1,5 +1,6 @@
 """Driving a strategy: each `Ask` and `Act` is answered from the journal when it is there, else carried out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from agentrunner.types import (
     Step,
     StepError,
     Strategy,
+    ToolCall,
     Verdict,
 )
 
@@ -135,15 +137,31 @@ async def _with_tools(run: Run, ask: Ask, step: Step, branch: str, ordinal: int)
     error = unusable(completion, with_tools=bool(ask.tools))
     if error is None and completion.calls:
         place = f"{branch}/tool:{ordinal}"
+        calls = _only_first(completion.calls) if _one_at_a_time(ask) else completion.calls
         if any(tool.external for tool in ask.tools):
-            results = await run_with_external(run, completion.calls, ask.tools, place, branch, step.number)
+            results = await run_with_external(run, calls, ask.tools, place, branch, step.number)
         else:
-            results = await run_calls(run, completion.calls, place, branch, step.number, offered=ask.tools)
+            results = await run_calls(run, calls, place, branch, step.number, offered=ask.tools)
         return replace(step, results=results)
     if error is not None or ask.schema is None:
         return replace(step, error=error)
     value, problem = read_value(completion.text, ask.schema)
     return replace(step, value=value, error=StepError("malformed", problem) if problem else None)
+
+
+def _one_at_a_time(ask: Ask) -> bool:
+    """Whether an answer may call one tool only. Endpoints are told, and not all of them hold to it."""
+    return (ask.options or {}).get("parallel_tool_calls") is False
+
+
+def _only_first(calls: Sequence[ToolCall]) -> Sequence[ToolCall]:
+    """The first call as it is. Each of the others gets a result too, for a history without it would be refused."""
+    first, *others = calls
+    told = (
+        f"Not carried out: call one tool at a time. {first.name} was the first call of your answer; make this call"
+        " again, by itself, if you still need it."
+    )
+    return [first, *(replace(call, problem=told) for call in others)]
 
 
 def unusable(completion: Completion, *, with_tools: bool) -> StepError | None:
@@ -170,7 +188,9 @@ async def _with_notices(run: Run, ask: Ask, step: Step, branch: str, ordinal: in
     journal and is not judged again.
     """
     notices: list[Notice] = []
-    seen = detector.after(step) if ask.tools else detector.reached(step, ask.label, ask.progress or "")
+    # What was not even tried is no sign of going in circles.
+    tried = replace(step, results=step.results[:1]) if _one_at_a_time(ask) else step
+    seen = detector.after(tried) if ask.tools else detector.reached(step, ask.label, ask.progress or "")
     live = not run.log.knows(f"{branch}/llm:{ordinal + 1}")
     past = run.log.last(step.key, "guard.verdict")
     if past is not None:

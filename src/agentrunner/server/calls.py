@@ -26,13 +26,15 @@ class Calls:
         self.passages: dict[str, Passage] = {}
 
     def begin(self, event: Event, usage: JSON) -> Emitted:
-        """A step for the calls of an answer."""
+        """A step for the calls of an answer. Where only one may be made at a time, the others are between the model and
+        the session."""
+        calls: list[JSON] = event.data["tool_calls"][: 1 if self._record.run["parallel_tool_calls"] is False else None]
         details: JSON = {"type": "tool_calls", "tool_calls": []}
         step, emitted = self._record.begin_step(event.key, "tools", details)
-        step |= {"_usage": usage, "_open": list(range(len(event.data["tool_calls"])))}
+        step |= {"_usage": usage, "_open": list(range(len(calls)))}
         branch, _, ordinal = event.key.rpartition("/llm:")
         raw: list[Any] = event.data["_message"].get("tool_calls") or []
-        for index, call in enumerate(event.data["tool_calls"]):
+        for index, call in enumerate(calls):
             shown = self._shown(call, raw[index] if index < len(raw) else None)
             details["tool_calls"].append(shown)
             self._places[f"{branch}/tool:{ordinal}:{index}"] = step, index
