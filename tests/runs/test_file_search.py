@@ -33,6 +33,11 @@ def ask(client: OpenAI, store_id: str, question: str) -> tuple[str, Any, Any]:
     return talk, run, call
 
 
+def said(endpoint: Endpoint) -> list[JSON]:
+    """What stands in the last request, but for its instructions."""
+    return [message for message in endpoint.requests[-1].json["messages"] if message["role"] != "system"]
+
+
 def test_an_answer_cites_the_passage_that_it_rests_on(client: OpenAI) -> None:
     store_id, file_id = stored(client, "birds.md", "The kingfisher is blue. Its beak is long.")
     talk, run, call = ask(client, store_id, "search kingfisher")
@@ -69,6 +74,25 @@ def test_an_attachment_of_the_thread_is_searched_too(client: OpenAI) -> None:
     [message] = client.beta.threads.messages.list(talk, run_id=run.id)
     [citation] = cast(Any, message.content)[0].text.annotations
     assert citation.file_citation.file_id == file.id
+
+
+def test_a_later_run_sees_what_an_earlier_one_searched_and_found(client: OpenAI, endpoint: Endpoint) -> None:
+    store_id, _ = stored(client, "birds.md", "The kingfisher is blue.")
+    talk, first, _ = ask(client, store_id, "search kingfisher")
+    client.beta.threads.messages.create(talk, role="user", content="and now")
+    made = first.assistant_id
+    client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
+    _, call, found, *_ = said(endpoint)
+
+    assert call["tool_calls"][0]["function"] == {"name": "file_search", "arguments": '{"query": "kingfisher"}'}
+    assert found["tool_call_id"] == call["tool_calls"][0]["id"]
+    assert found["content"] == "birds.md\nThe kingfisher is blue."
+
+    client.beta.threads.messages.create(talk, role="user", content="only this")
+    client.beta.threads.runs.create_and_poll(
+        thread_id=talk, assistant_id=made, truncation_strategy={"type": "last_messages", "last_messages": 1}
+    )
+    assert [message["content"] for message in said(endpoint)] == ["only this"]
 
 
 def test_nothing_found_is_said_and_not_cited(client: OpenAI) -> None:

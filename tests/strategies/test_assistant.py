@@ -161,6 +161,19 @@ def test_the_last_messages_are_kept_whole_with_their_tool_calls() -> None:
     assert truncated(thread, 1, 1000) == thread[5:]
 
 
+def test_what_tools_said_goes_before_what_people_said_and_the_oldest_first() -> None:
+    def searched(text: str) -> list[Message]:
+        raw = {"tool_calls": [{"id": "c"}]}
+        return [Message("assistant", "", raw=raw), Message("tool", text, call_id="c")]
+
+    thread = [*searched("x" * 100), Message("assistant", "one"), *searched("y" * 100), Message("assistant", "two")]
+    whole = sum(len(message.content) + len(str(message.raw or "")) for message in thread)
+
+    assert truncated(thread, "auto", whole) == thread
+    assert truncated(thread, "auto", whole - 1) == thread[2:]
+    assert [message.content for message in truncated(thread, "auto", 100)] == ["one", "two"]
+
+
 def test_calls_that_led_to_no_message_are_left_out() -> None:
     calls = Message("assistant", "", raw={"tool_calls": [{"id": "c"}]})
 

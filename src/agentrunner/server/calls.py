@@ -31,7 +31,7 @@ class Calls:
         calls: list[JSON] = event.data["tool_calls"][: 1 if self._record.run["parallel_tool_calls"] is False else None]
         details: JSON = {"type": "tool_calls", "tool_calls": []}
         step, emitted = self._record.begin_step(event.key, "tools", details)
-        step |= {"_usage": usage, "_open": list(range(len(calls)))}
+        step |= {"_usage": usage, "_open": list(range(len(calls))), "_queries": _queries(calls)}
         branch, _, ordinal = event.key.rpartition("/llm:")
         raw: list[Any] = event.data["_message"].get("tool_calls") or []
         for index, call in enumerate(calls):
@@ -106,3 +106,8 @@ class Calls:
         step["_open"] = [one for one in step["_open"] if one != index]
         self._record.changed[step["id"]] = "step"
         return [] if step["_open"] else self._record.complete_step(step, step["_usage"])
+
+
+def _queries(calls: list[JSON]) -> dict[str, str]:
+    """What is searched, by call id: clients are told only what is found, later runs need both."""
+    return {call["id"]: str(call["arguments"].get("query", "")) for call in calls if call["name"] == "file_search"}

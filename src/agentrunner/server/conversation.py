@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from agentrunner.server.storage.tables import Tenant
-from agentrunner.server.wire.parts import list_in
+from agentrunner.server.wire.parts import list_in, object_in
 from agentrunner.types import JSON, Message
 
 
@@ -38,13 +38,11 @@ def text_of(message: JSON) -> str:
 
 
 def exchange(step: JSON) -> list[Message]:
-    """The calls of a step and their results. Searches are left out: their passages were for that answer."""
+    """The calls of a step and their results."""
     calls: list[JSON] = []
     results: list[Message] = []
     for call in list_in(step["step_details"], "tool_calls"):
-        if call["type"] == "file_search":
-            continue
-        name, arguments, result = _read(call)
+        name, arguments, result = _read(call, step)
         calls.append({"id": call["id"], "type": "function", "function": {"name": name, "arguments": arguments}})
         results.append(Message("tool", result, call_id=call["id"], name=name))
     if not calls:
@@ -53,8 +51,11 @@ def exchange(step: JSON) -> list[Message]:
     return [Message("assistant", "", raw=raw), *results]
 
 
-def _read(call: JSON) -> tuple[str, str, str]:
-    """Name, arguments and result of a call of a function or of the code interpreter."""
+def _read(call: JSON, step: JSON) -> tuple[str, str, str]:
+    """Name, arguments and result of a call."""
+    if call["type"] == "file_search":
+        query = object_in(step, "_queries").get(call["id"], "")
+        return "file_search", json.dumps({"query": query}, ensure_ascii=False), _found(call)
     if call["type"] == "function":
         function = call["function"]
         return function["name"], function["arguments"], function["output"] or ""
@@ -63,3 +64,13 @@ def _read(call: JSON) -> tuple[str, str, str]:
     shown = sum(output["type"] == "image" for output in code["outputs"])
     lines = [*logs, *([f"({shown} images were shown to the user)"] if shown else [])]
     return "python", json.dumps({"code": code["input"]}, ensure_ascii=False), "\n".join(lines) or "ok"
+
+
+def _found(call: JSON) -> str:
+    """What a search found, without marks: those of a run are for its own answers."""
+    passages = [
+        f"{one['file_name']}\n{part['text']}"
+        for one in list_in(call["file_search"], "results")
+        for part in list_in(one, "content")
+    ]
+    return "\n\n".join(passages) or "Nothing was found."

@@ -57,7 +57,7 @@ class RunView:
             case "tool.finished":
                 return self._calls.result(event)
             case "session.finished":
-                self.spent_usd, self.ended = event.data["spent_usd"], True
+                self.spent_usd, self.ended = event.data.get("spent_usd", self.spent_usd), True
                 return self._ended(event.data)
             case _:
                 return []
@@ -112,7 +112,7 @@ class RunView:
 
     def _answered(self, event: Event) -> Emitted:
         data, emitted = event.data, Emitted()
-        self.spent_usd = data["spent_usd"]
+        self.spent_usd = data.get("spent_usd", self.spent_usd)
         usage = usage_of(data["usage"])
         for name in self._usage:
             self._usage[name] += usage[name]

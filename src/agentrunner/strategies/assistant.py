@@ -102,15 +102,19 @@ def _opening(session: Session, request: JSON) -> Conversation:
 
 
 def truncated(messages: Sequence[Message], last: object, room_bytes: int) -> list[Message]:
-    """The thread, or its last so many messages; of what does not fit, the middle is left out: the first message says
-    what it is all about, the last ones what is wanted now."""
+    """The thread, or its last so many messages. Of what does not fit, tool calls and their results go first, the oldest
+    before the others: what came of them stands in the answers. Then the middle is left out: the first message says what
+    it is all about, the last ones what is wanted now."""
     blocks = _blocks(messages)
     if isinstance(last, int):
         blocks = blocks[-last:]
-    sizes = [sum(_size(message) for message in block) for block in blocks]
-    while len(blocks) > 1 and sum(sizes) > room_bytes:
-        place = 1 if len(blocks) > 2 else 0
-        del blocks[place], sizes[place]
+    total = sum(_size(message) for block in blocks for message in block)
+    for block in blocks:
+        if total > room_bytes:
+            total -= sum(map(_size, block[:-1]))
+            del block[:-1]
+    while len(blocks) > 1 and total > room_bytes:
+        total -= sum(map(_size, blocks.pop(1 if len(blocks) > 2 else 0)))
     return [message for block in blocks for message in block]
 
 
