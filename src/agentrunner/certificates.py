@@ -14,7 +14,7 @@ CA_FILES = (
 
 def trusting() -> ssl.SSLContext | bool:
     """For aiohttp's `ssl`: True for the context that it has anyway (the system's authorities, or those of SSL_CERT_FILE
-    and SSL_CERT_DIR), or one of ours where Python was built elsewhere and looks where this system does not keep them."""
+    and SSL_CERT_DIR), or one of ours where Python was built elsewhere and looks in places that are not there."""
     expected = ssl.get_default_verify_paths()
     there = next((place for place in CA_FILES if Path(place).is_file()), None)
     if expected.cafile or expected.capath or there is None:

@@ -154,6 +154,24 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture in a user's message, after so many characters of its text. `url` is what a model is given: an address,
+    or the content itself; then `sha256` stands for it wherever it is written down."""
+
+    at: int
+    url: str = field(default="", repr=False)
+    detail: str = "auto"
+    sha256: str = ""
+    width: int = 0
+    """In pixels; 0 where nobody knows."""
+    height: int = 0
+
+    def noted(self) -> JSON:
+        """Its fields without content."""
+        return fields_of(self) | ({"url": ""} if self.sha256 else {})
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One entry of a conversation, independent of any wire format.
 
@@ -169,6 +187,7 @@ class Message:
     ref: str = ""
     saved_as: str = ""
     """Where `read_file` finds the whole text of a tool's result, empty when it was not saved."""
+    images: tuple[Image, ...] = ()
 
 
 class Conversation(Protocol):

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agentrunner.types import JSON, Ask, Event, Message, Session, ToolSpec
+from agentrunner.types import JSON, Ask, Event, Image, Message, Session, ToolSpec
 
 CONTEXT_LINES = 1
 """Around a change, so that its place is found."""
@@ -63,7 +63,8 @@ class Recorded:
     def _message(self, added: JSON) -> Message:
         reference = str(added.get("ref", ""))
         if not reference:
-            return Message(added["role"], added["content"], raw=added.get("raw"))
+            images = tuple(Image(**image) for image in added.get("images", ()))
+            return Message(added["role"], added["content"], raw=added.get("raw"), images=images)
         if (answer := self._events.get((reference, "completion.received"))) is not None:
             return Message("assistant", answer.data["text"], raw=answer.data["_message"])
         data = self._events[reference, "tool.finished"].data

@@ -18,10 +18,11 @@ from agentrunner.llm import failures
 from agentrunner.llm.client import Connection, Pool
 from agentrunner.llm.dialect import Dialect, Shape
 from agentrunner.llm.lessons import Learned, lesson, room
+from agentrunner.llm.pictures import image_tokens
 from agentrunner.llm.reading import Protocol as Wire
 from agentrunner.llm.target import target_of
 from agentrunner.llm.wire import Transcripts, encode
-from agentrunner.types import JSON, Completion, Conversation, Message, Request, ToolSpec
+from agentrunner.types import JSON, Completion, Conversation, Image, Message, Request, ToolSpec
 
 MAX_SENDS = 8
 """There are fewer things to learn about an endpoint than this, so a request is never sent for ever."""
@@ -117,7 +118,7 @@ class EndpointModel:
                 elif (smaller := room(error, shape.cap)) and not error.may_be_billed:
                     cap = smaller
                 else:
-                    raise
+                    raise self._of_images(error, request) from error
         return await self._attempt(request, self._shape(request, cap), deadline, on_delta)
 
     async def aclose(self) -> None:
@@ -183,6 +184,14 @@ class EndpointModel:
             return ("json",)
         return ("tools",) if self._protocol == "tools" else ("tools", "json")
 
+    def _of_images(self, error: ModelError, request: Request) -> ModelError:
+        """A refusal, with what may be the reason."""
+        number = sum(len(message.images) for message in request.conversation.messages)
+        if error.kind != "refused" or error.status not in (400, 404, 413, 415, 422) or not number:
+            return error
+        error.message += f" (the request shows {number} image{'s' * (number > 1)}; perhaps {self._name} takes none)"
+        return error
+
     def _shape(self, request: Request, cap: int) -> Shape:
         stream = (
             "" if not self._streams else {"off": "", "plain": "plain"}.get(self._learned.get("stream", ""), "options")
@@ -212,6 +221,7 @@ class EndpointModel:
         tools = self._encoded_tools(request.tools) if protocol == "tools" else b""
         return (
             len(self._messages(conversation, protocol, request.tools))
+            + sum(map(self._image_bytes, self._images(conversation, protocol, request.tools)))
             + len(self._trailing(request, protocol))
             + TEMPLATE_BYTES * (len(conversation.messages) + 2)
             + ENVELOPE_BYTES
@@ -223,6 +233,14 @@ class EndpointModel:
     def _messages(self, conversation: Conversation, protocol: Wire, tools: Sequence[ToolSpec]) -> bytearray:
         instructions = self._instructions if protocol == "json" and tools else ""
         return self._transcripts.of(conversation, protocol, instructions)
+
+    def _images(self, conversation: Conversation, protocol: Wire, tools: Sequence[ToolSpec]) -> Sequence[Image]:
+        instructions = self._instructions if protocol == "json" and tools else ""
+        return self._transcripts.images_of(conversation, protocol, instructions)
+
+    def _image_bytes(self, image: Image) -> int:
+        """What a picture counts for beside its bytes: contents are not billed as text."""
+        return image_tokens(self._name, image) - (len(image.url) if image.sha256 else 0)
 
     def _trailing(self, request: Request, protocol: Wire) -> bytes:
         return self.dialect.encode(Message("user", request.trailing), protocol) if request.trailing else b""

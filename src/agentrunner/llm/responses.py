@@ -81,6 +81,8 @@ def to_items(message: Message, protocol: Protocol) -> list[JSON]:
     said = wire.to_wire(message, protocol)
     if said["role"] == "tool":
         return [{"type": "function_call_output", "call_id": said["tool_call_id"], "output": said["content"]}]
+    if message.images:
+        return [said | {"content": [_shown(part) for part in cast("list[JSON]", said["content"])]}]
     if said["role"] != "assistant" or protocol == "json":
         return [said]
     calls = [_call_item(cast("JSON", call)) for call in cast("list[Any]", said.get("tool_calls") or [])]
@@ -89,6 +91,14 @@ def to_items(message: Message, protocol: Protocol) -> list[JSON]:
         return _sent_back(output, calls)
     text = reading.text_of(said)
     return [*([{"role": "assistant", "content": text}] if text or not calls else []), *calls]
+
+
+def _shown(part: JSON) -> JSON:
+    """A part of a user's message in the words of this API."""
+    if part["type"] == "text":
+        return {"type": "input_text", "text": part["text"]}
+    image = part["image_url"]
+    return {"type": "input_image", "image_url": image["url"], "detail": image.get("detail", "auto")}
 
 
 def as_chat(data: JSON) -> JSON:

@@ -6,6 +6,7 @@ Reading answers is in `reading`.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, cast
 from agentrunner.llm.lenient import loads, well_formed
 from agentrunner.llm.reading import IN_TEXT, Protocol, text_of
 from agentrunner.llm.thoughts import NAME, with_thoughts
-from agentrunner.types import JSON, Conversation, Message, ToolSpec
+from agentrunner.types import JSON, Conversation, Image, Message, ToolSpec
 
 RESPONSES_OUTPUT = "responses_output"
 """Field of a raw message that holds what the Responses API answered, item by item; no part of Chat Completions."""
@@ -42,7 +43,21 @@ def to_wire(message: Message, protocol: Protocol) -> JSON:
         if protocol == "json" or message.call_id.startswith(IN_TEXT):
             return {"role": "user", "content": f"Result of {message.name}:\n{message.content}"}
         return {"role": "tool", "tool_call_id": message.call_id, "content": message.content}
-    return {"role": message.role, "content": message.content}
+    return {"role": message.role, "content": _parts(message) if message.images else message.content}
+
+
+def _parts(message: Message) -> list[JSON]:
+    """Text and pictures, in their order."""
+    parts: list[JSON] = []
+    places = [0, *(image.at for image in message.images), len(message.content)]
+    for index, (start, end) in enumerate(itertools.pairwise(places)):
+        if text := message.content[start:end].strip("\n"):
+            parts.append({"type": "text", "text": text})
+        if index < len(message.images):
+            image = message.images[index]
+            detail = {} if image.detail == "auto" else {"detail": image.detail}
+            parts.append({"type": "image_url", "image_url": {"url": image.url} | detail})
+    return parts
 
 
 def functions(tools: Sequence[ToolSpec], texts: Mapping[str, str]) -> list[JSON]:
@@ -94,10 +109,17 @@ def merged(messages: bytearray, trailing: bytes) -> bytearray:
     kept: list[JSON] = []
     for message in json.loads(b"[" + b",".join(filter(None, (messages, trailing))) + b"]"):
         if message["role"] == "user" and kept and kept[-1]["role"] in ("user", "tool"):
-            kept[-1]["content"] = f"{kept[-1]['content']}\n\n{message['content']}"
+            kept[-1]["content"] = _together(kept[-1]["content"], message["content"])
         else:
             kept.append(message)
     return bytearray(encode(kept)[1:-1])
+
+
+def _together(first: str | list[JSON], second: str | list[JSON]) -> str | list[JSON]:
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first}\n\n{second}"
+    one, other = ([{"type": "text", "text": each}] if isinstance(each, str) else each for each in (first, second))
+    return [*one, *other]
 
 
 class Transcripts:
@@ -124,8 +146,14 @@ class Transcripts:
             kept.count = 1 if first else 0
         for message in messages[kept.count :]:
             kept.append(self._encode_one(message, protocol))
+            kept.images += message.images
             kept.count += 1
         return kept.data
+
+    def images_of(self, conversation: Conversation, protocol: Protocol, instructions: str = "") -> Sequence[Image]:
+        """The pictures in the same."""
+        self.of(conversation, protocol, instructions)
+        return self._kept[conversation.id, protocol, bool(instructions)].images
 
 
 @dataclass
@@ -134,6 +162,7 @@ class _Encoded:
     count: int = 0
     """Messages of the conversation that are in `data`."""
     data: bytearray = field(default_factory=bytearray)
+    images: list[Image] = field(default_factory=list[Image])
 
     def append(self, encoded: bytes) -> None:
         if self.data and encoded:

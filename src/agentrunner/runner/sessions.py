@@ -33,7 +33,7 @@ from agentrunner.runner.tools import open_tools
 from agentrunner.strategies import SERVED, STRATEGIES, WITH_TASKS
 from agentrunner.strategies.prompts import fill_in, load_prompts
 from agentrunner.strategies.wrap_up import facts_of, summary_without_model, wrap_up
-from agentrunner.types import JSON, Budget, Event, Human, Listener, Message, Session, ToolSpec
+from agentrunner.types import JSON, Budget, Event, Human, Image, Listener, Message, Session, ToolSpec, fields_of
 
 if TYPE_CHECKING:
     from agentrunner.config import Settings
@@ -273,7 +273,10 @@ def pinned(session: Session) -> JSON:
     """All of a session that its strategy may see, as JSON. `session_of` is the inverse."""
     own = {"id", "goal", "strategy", "model", "budget", "template", "tools"}
     data = {name: getattr(session, name) for name in session.__dataclass_fields__ if name not in own}
-    data |= {"tools": [asdict(spec) for spec in session.tools], "messages": [asdict(said) for said in session.messages]}
+    data |= {
+        "tools": [asdict(spec) for spec in session.tools],
+        "messages": [_pinned(said) for said in session.messages],
+    }
     return data | {"prompts": dict(session.prompts)}
 
 
@@ -293,11 +296,22 @@ def session_of(past: Sequence[Event]) -> Session:
         files=tuple(kept["files"]),
         first_task=kept.get("first_task", ""),
         notes=tuple(kept["notes"]),
-        messages=tuple(Message(**said) for said in kept.get("messages", ())),
+        messages=tuple(_unpinned(said) for said in kept.get("messages", ())),
         request=kept.get("request"),
         template=fill_in,
         **{name: kept[name] for name in names},
     )
+
+
+def _pinned(message: Message) -> JSON:
+    data = fields_of(message)
+    images = [image.noted() for image in data.pop("images")]
+    return data | ({"images": images} if images else {})
+
+
+def _unpinned(said: JSON) -> Message:
+    images = tuple(Image(**image) for image in said.get("images", ()))
+    return Message(**{name: value for name, value in said.items() if name != "images"}, images=images)
 
 
 def _opening(past: Sequence[Event], instruction: str, answer: str | None, more: JSON | None) -> Opening:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from agentrunner.engine import Control
 from agentrunner.errors import UsageError
 from agentrunner.guard.ledger import MIN_OUTPUT_TOKENS
+from agentrunner.journal import session_folder
 from agentrunner.journal.database import Execute
 from agentrunner.runner.models import rates_of, unpriced
 from agentrunner.runner.served import Wanted, advance, created, new_session
 from agentrunner.runner.sessions import session_of
 from agentrunner.server.conversation import conversation
+from agentrunner.server.pictures import pin, restore
 from agentrunner.server.searching import stores_ready
 from agentrunner.server.services import Services
 from agentrunner.server.spending import account
@@ -30,7 +35,7 @@ Opening = list[tuple[str, str, JSON]]
 async def begin_session(services: Services, owner: str, run: JSON, past: Sequence[Event]) -> tuple[Session, Opening]:
     """The run's session, and the events that begin it when it is new: the thread is pinned by content."""
     if past:
-        return session_of(past), []
+        return await _again(services, session_of(past)), []
     if any(tool["type"] == "file_search" for tool in run["tools"]):
         await _ready(services, owner, run["tool_resources"]["file_search"]["vector_store_ids"])
 
@@ -39,10 +44,13 @@ async def begin_session(services: Services, owner: str, run: JSON, past: Sequenc
 
     settings = settings_of(services, run)
     code = await services.tools.prepare(owner, run)
+    messages = await services.store.scan(read)
+    if any(message.images for message in messages):
+        messages = await asyncio.to_thread(pin, messages, _pictures(services, run["id"]), services.blobs.path)
     wanted = Wanted(
         id=run["id"],
         request=request_of(run),
-        messages=await services.store.scan(read),
+        messages=messages,
         tools=(*services.tools.specs(run), *functions_of(run)),
         files=code.names,
         notes=code.notes,
@@ -50,6 +58,18 @@ async def begin_session(services: Services, owner: str, run: JSON, past: Sequenc
     )
     session = new_session(wanted, settings)
     return session, [("session.created", "", created(session, settings, code.level))]
+
+
+async def _again(services: Services, session: Session) -> Session:
+    """The session with the pictures that it is shown."""
+    if not any(message.images for message in session.messages):
+        return session
+    folder = _pictures(services, session.id)
+    return replace(session, messages=await asyncio.to_thread(restore, session.messages, folder))
+
+
+def _pictures(services: Services, run_id: str) -> Path:
+    return session_folder(services.home, run_id) / "pictures"
 
 
 async def _ready(services: Services, owner: str, store_ids: list[str]) -> None:

@@ -6,7 +6,7 @@ import json
 
 from agentrunner.server.storage.tables import Tenant
 from agentrunner.server.wire.parts import list_in, object_in
-from agentrunner.types import JSON, Message
+from agentrunner.types import JSON, Image, Message
 
 
 def conversation(t: Tenant, thread_id: str) -> tuple[Message, ...]:
@@ -19,22 +19,33 @@ def conversation(t: Tenant, thread_id: str) -> tuple[Message, ...]:
             seen.add(run_id)
             for step in t.all("step", parent=run_id, status="completed"):
                 said += exchange(step)
-        if text := text_of(message):
-            said.append(Message(message["role"], text))
+        spoken = _spoken(t, message)
+        if spoken.content or spoken.images:
+            said.append(spoken)
     return tuple(said)
 
 
-def text_of(message: JSON) -> str:
-    """What a message says to a model that reads text."""
-    parts: list[str] = []
+def _spoken(t: Tenant, message: JSON) -> Message:
+    """What a message says. Pictures of the user are shown, those of an assistant are named: models are shown no others.
+    One that is a file is named, too, for the model may find it again by its name."""
+    text, images = "", list[Image]()
     for part in message["content"]:
-        if part["type"] == "text":
-            parts.append(part["text"]["value"])
-        elif part["type"] == "image_file":
-            parts.append(f"[image {part['image_file']['file_id']}]")
-        elif part["type"] == "image_url":
-            parts.append(f"[image at {part['image_url']['url'][:500]}]")
-    return "\n\n".join(part for part in parts if part)
+        shown: JSON = part[part["type"]] if part["type"] in ("image_file", "image_url") else {}
+        piece = part["text"]["value"] if part["type"] == "text" else _name_of(shown, message["role"])
+        text += ("\n\n" if text and piece else "") + piece
+        if not shown or message["role"] != "user":
+            continue
+        if "url" in shown:
+            images.append(Image(len(text), shown["url"], shown["detail"]))
+        elif (file := t.get("file", shown["file_id"])) is not None:
+            images.append(Image(len(text), detail=shown["detail"], sha256=file["_sha256"]))
+    return Message(message["role"], text, images=tuple(images))
+
+
+def _name_of(shown: JSON, role: str) -> str:
+    if "file_id" in shown:
+        return f"[image {shown['file_id']}]"
+    return f"[image at {shown['url'][:500]}]" if shown and role != "user" else ""
 
 
 def exchange(step: JSON) -> list[Message]:

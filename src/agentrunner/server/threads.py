@@ -26,12 +26,21 @@ def add_message(t: Tenant, thread: JSON, body: JSON, now: int) -> JSON:
     attachments become files of the thread. The caller has locked the thread."""
     for part in body["content"]:
         if part["type"] == "image_file":
-            live_file(t, part["image_file"]["file_id"], now)
+            _check_image(live_file(t, part["image_file"]["file_id"], now))
     message = new_message(new_id("message"), now, thread["id"], body)
     t.add("message", message, parent=thread["id"])
     if _take_attachments(t, thread, message["attachments"], now):
         t.save("thread", thread)
     return message
+
+
+def _check_image(file: JSON) -> None:
+    if file["bytes"] > limits.IMAGE_BYTES:
+        raise bad(
+            f"File {file['id']} is too large: an image in a message can have at most {limits.IMAGE_BYTES} bytes.",
+            "content",
+            "image_too_large",
+        )
 
 
 def active_run(t: Tenant, thread_id: str) -> str | None:

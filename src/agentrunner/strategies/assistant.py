@@ -21,6 +21,8 @@ BYTES_PER_TOKEN = 4
 """What English text has. The limit on prompts is kept as well as can be: only the endpoint knows their tokens."""
 KEEP_RESULTS = 2
 """Tool results at the end that stay when the context is full."""
+IMAGE_BYTES = 6_000
+"""Of text that takes about as much room as a picture of usual size: most models count no more than 1,500 tokens."""
 OPTIONS = ("parallel_tool_calls", "response_format", "temperature", "top_p", "reasoning_effort")
 """Fields that travel with every request as they are."""
 
@@ -143,7 +145,11 @@ def _options(request: JSON, session: Session, *, first: bool) -> JSON:
 
 
 def _size(message: Message) -> int:
-    return len(message.content.encode("utf-8", "replace")) + (len(str(message.raw)) if message.raw else 0)
+    return (
+        IMAGE_BYTES * len(message.images)
+        + len(message.content.encode("utf-8", "replace"))
+        + (len(str(message.raw)) if message.raw else 0)
+    )
 
 
 def _tokens(step: Step) -> int:

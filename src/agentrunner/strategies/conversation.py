@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from agentrunner.types import JSON, Message, Step
 
@@ -114,7 +115,9 @@ def tool_key(step_key: str) -> str:
 
 
 def _canonical(message: Message) -> bytes:
-    parts = [message.role, message.content, message.raw, message.call_id, message.name]
+    parts: list[Any] = [message.role, message.content, message.raw, message.call_id, message.name]
+    if message.images:
+        parts.append([image.noted() for image in message.images])
     return json.dumps(parts, ensure_ascii=True, separators=(",", ":")).encode()
 
 
@@ -124,4 +127,6 @@ def _change(message: Message) -> JSON:
     plain: JSON = {"role": message.role, "content": message.content}
     if message.raw is not None:
         plain["raw"] = message.raw
+    if message.images:
+        plain["images"] = [image.noted() for image in message.images]
     return plain

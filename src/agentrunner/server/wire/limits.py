@@ -18,6 +18,13 @@ METADATA_VALUE_CHARS = 512
 MESSAGES_AT_ONCE = 100
 """With a new thread, or with a run: the original refused long lists without saying where it began to."""
 PARTS_OF_CONTENT = 100
+URL_CHARS = 8_192
+"""Of a picture's address: what servers take."""
+IMAGE_BYTES = 20 << 20
+"""Of one picture in a message."""
+IMAGES_SHOWN = 500
+IMAGES_SHOWN_BYTES = 50_000_000
+"""Of one request to a model, as they travel."""
 ATTACHMENTS = 20
 FILE_BYTES = 512 << 20
 FILES_LISTED = 10_000

@@ -14,6 +14,19 @@ from agentrunner.types import JSON
 ACTIVE = ("queued", "in_progress", "requires_action", "cancelling")
 """States of a run in which its thread takes neither messages nor another run."""
 
+
+def _address(value: object, where: str) -> str:
+    """Contents are uploaded: a message is read, listed and sent too often to carry them."""
+    found = text(limits.URL_CHARS, 1)(value, where)
+    if not found.lower().startswith(("http://", "https://")):
+        raise bad(
+            f"Invalid '{where}'. Expected a valid URL that begins with http:// or https://; upload an image with the"
+            " purpose 'vision' to send it as 'image_file'.",
+            where,
+        )
+    return found
+
+
 _DETAIL = one_of("auto", "low", "high")
 _TEXT_PART = obj({"type": one_of("text"), "text": text(limits.CONTENT_CHARS)}, required=("text",), open_=True)
 _FILE_PART = obj(
@@ -27,7 +40,7 @@ _FILE_PART = obj(
 _URL_PART = obj(
     {
         "type": one_of("image_url"),
-        "image_url": obj({"url": text(min_chars=1), "detail": _DETAIL}, required=("url",), open_=True),
+        "image_url": obj({"url": _address, "detail": _DETAIL}, required=("url",), open_=True),
     },
     required=("image_url",),
     open_=True,
