@@ -87,3 +87,35 @@ def test_all_of_it_works_on_postgresql(
     for opened in server.clients:
         opened.close()
     server.stop()
+
+
+def sessions(server: Server) -> str:
+    return server.agent("sessions", "list", "--json").out
+
+
+def test_a_thread_that_is_removed_in_the_terminal_takes_its_sessions_with_it(client: OpenAI, server: Server) -> None:
+    waits = assistant(client, *PRICES)
+    talks = [thread(client, words) for words in ("hello", "call price", "wait 1")]
+    runs = [client.beta.threads.runs.create(thread_id=talk, assistant_id=waits) for talk in talks]
+    for run in runs[:2]:
+        client.beta.threads.runs.poll(run.id, thread_id=run.thread_id)
+    wait_until(lambda: all(run.id in sessions(server) for run in runs))
+    removed = server.agent("threads", "rm", *talks)
+
+    assert removed.code == 0, removed.err
+    listed = sessions(server)
+    assert [run.id in listed for run in runs[:2]] == [False, False]
+    wait_until(lambda: runs[2].id not in sessions(server))  # The server had to end it first.
+    assert not [path for run in runs for path in server.agent.home.glob(f"sessions/{run.id}/*")]
+
+
+def test_nobody_is_told_to_resume_what_the_server_goes_on_with(client: OpenAI, server: Server) -> None:
+    made, talk = assistant(client, *PRICES), thread(client, "call price")
+    run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
+    waiting = server.agent("sessions", "show", run.id).out
+    client.beta.threads.runs.submit_tool_outputs_and_poll(run_id=run.id, thread_id=talk, tool_outputs=outputs(run))
+    ended = server.agent("sessions", "show", run.id).out
+
+    assert "go on: agent serve goes on with it, when its client submits" in waiting
+    assert "agent resume" not in waiting + ended
+    assert "go on" not in ended

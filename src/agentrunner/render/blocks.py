@@ -227,7 +227,7 @@ def final_footer(session_id: str, data: Mapping[str, Any], progress: Progress) -
         rows.append(("" if number else "files", value))
     rows.append(("cost", Text(numbers_text(data, progress.budget))))
     rows.append(("session", Text(one_line(session_id, 80))))
-    for number, command in enumerate(resume_commands(session_id, data)):
+    for number, command in enumerate(resume_commands(session_id, data, progress.facts.get("strategy"))):
         rows.append(("" if number else "go on", Text(command, style="cyan")))
     return facts_table(rows)
 

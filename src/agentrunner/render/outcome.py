@@ -59,8 +59,12 @@ def outcome_words(data: Mapping[str, Any]) -> OutcomeWords:
     return _WORDS.get(reason) or OutcomeWords("■", safe(reason).replace("_", " "), "waiting")
 
 
-def resume_commands(session_id: str, data: Mapping[str, Any]) -> list[str]:
+def resume_commands(session_id: str, data: Mapping[str, Any], strategy: object = "") -> list[str]:
     """The exact commands that go on with the session; none when it cannot be resumed."""
+    if strategy == "assistant":  # A run of the server, which alone goes on with it.
+        waits = {"interrupted": "", "needs_tool_outputs": ", when its client submits what the functions returned"}
+        reason = str(data.get("reason"))
+        return [f"agent serve goes on with it{waits[reason]}"] if reason in waits else []
     if not (data.get("resumable") or data.get("status") == "completed"):
         return []
     resume = f"agent resume {shlex.quote(safe(session_id))}"

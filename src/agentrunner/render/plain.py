@@ -125,7 +125,7 @@ class PlainScreen:
             self._line(f"file: {made.path}" + ("" if made.bytes is None else f" ({size(made.bytes)})"))
         self._line(f"cost: {numbers_text(data, self._progress.budget)}")
         self._line(f"session: {finished.session_id}")
-        for command in resume_commands(finished.session_id, data):
+        for command in resume_commands(finished.session_id, data, self._progress.facts.get("strategy")):
             self._line(f"go on: {command}")
 
     def _created(self, data: Mapping[str, Any]) -> None:

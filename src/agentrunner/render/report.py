@@ -61,7 +61,7 @@ def _summary(progress: Progress, finished: Mapping[str, Any]) -> str:
         outcome = f"<p class={words.tone}>{text(words.mark)} {text(words.words)}</p>"
         rows["numbers"] = numbers_text(finished, progress.budget)
         rows["open"] = "\n".join(str(mapping(item).get("question")) for item in listing(finished.get("pending")))
-        rows["go on"] = "\n".join(resume_commands(progress.session_id, finished))
+        rows["go on"] = "\n".join(resume_commands(progress.session_id, finished, facts.get("strategy")))
     table = "".join(f"<tr><th>{name}</th><td>{text(value)}</td></tr>" for name, value in rows.items() if value)
     return f"<h1>{text(facts.get('goal'))}</h1>{outcome}<table>{table}</table>"
 

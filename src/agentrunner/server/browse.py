@@ -9,6 +9,7 @@ from agentrunner.journal.database import Execute
 from agentrunner.journal.encoding import decode
 from agentrunner.server.expiry import remove_file, remove_store
 from agentrunner.server.services import Services
+from agentrunner.server.forgetting import remove_sessions
 from agentrunner.server.storage.tables import Tenant, public
 from agentrunner.server.stores import show_store
 from agentrunner.types import JSON
@@ -59,12 +60,14 @@ async def remove(services: Services, kind: str, row: Kept) -> None:
         await remove_store(services, row.owner, id_)
     else:
 
-        def work(t: Tenant) -> None:
+        def work(t: Tenant) -> list[str]:
             t.lock(kind, id_)
+            runs = [run["id"] for run in t.all("run", parent=id_)]
             t.remove_children(id_)
             t.remove(kind, id_)
+            return runs
 
-        await services.store.write(row.owner, work)
+        await remove_sessions(services, row.owner, await services.store.write(row.owner, work))
 
 
 def _kept(execute: Execute, kind: str, owner: str, data: JSON, now: int) -> Kept:

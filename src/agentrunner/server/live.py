@@ -44,6 +44,8 @@ class Live:
     """The attempt is over, and the rows say how it ended: there is nothing to wait for."""
     written: float = field(default_factory=time.monotonic)
     """When the rows were brought up to date last."""
+    gone: bool = False
+    """Whether its row was found removed."""
     _news: asyncio.Queue[Event | str | None] = field(default_factory=asyncio.Queue[Event | str | None])
     """Events, and pieces of text; the empty text is a reminder, None the end."""
     _engine: asyncio.Task[Event] | None = None
@@ -147,6 +149,7 @@ class Live:
             record.changed = taken | record.changed
             raise
         if kept is None:
+            self.gone = True
             self.stop()
         else:
             record.run["metadata"] = kept["metadata"]

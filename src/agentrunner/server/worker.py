@@ -18,7 +18,7 @@ from agentrunner.journal.encoding import decode
 from agentrunner.server.live import Live, live_run
 from agentrunner.server.runs import post
 from agentrunner.server.services import Services
-from agentrunner.server.spending import close
+from agentrunner.server.forgetting import remove_session, remove_sessions
 from agentrunner.types import JSON
 
 LOOK_S = 0.25
@@ -102,16 +102,13 @@ class Worker:
         live.cancel()
 
     async def forget(self, owner: str, run_ids: Sequence[str]) -> None:
-        """End these runs and remove their sessions: what was said in a thread is gone with it. A session that another
-        server works on is left to it; it finds out by itself that its run is gone."""
+        """End these runs and remove their sessions: what was said in a thread is gone with it."""
         for run_id in run_ids:
             live = self._live.get(run_id)
             if live is not None and live.task is not None:
                 live.stop()
                 await asyncio.wait({live.task}, timeout=FORGET_S)
-            with contextlib.suppress(SessionBusy), SessionLock(self._services.home, run_id):
-                await asyncio.to_thread(self._services.journal.remove, run_id)
-                await self._services.store.write(owner, lambda t, run_id=run_id: close(t.execute, owner, run_id))
+        await remove_sessions(self._services, owner, run_ids)
 
     # --- one run -------------------------------------------------------------------------------------------------
 
@@ -127,6 +124,8 @@ class Worker:
                     with contextlib.suppress(AgentError):  # The next server finds it in the journal.
                         await live.write_out()
                     raise
+                if live.gone:
+                    await remove_session(self._services, live.owner, run["id"])
         except (SessionBusy, Fenced):
             return  # Another server works on it.
         except asyncio.CancelledError:
