@@ -32,8 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def obey(request: JSON) -> Answer:
     """`call a b`: calls these, then says what they returned; `run CODE` and `search WORDS` call the server's tools,
     then link to out.csv or cite what was found first; `wait 2`: answers after so many seconds; `refuse`: fails;
-    `long`: is cut off; `stall ...`: begins to say it; `say ...`: says it; anything else: says how many messages it was
-    given."""
+    `long`: is cut off; `filter ...`: is cut by a filter; `stall ...`: begins to say it; `say ...`: says it; anything
+    else: says how many messages it was given."""
     messages = request["messages"]
     asked = max(index for index, message in enumerate(messages) if message["role"] == "user")
     results = [str(message["content"]) for message in messages[asked:] if message["role"] == "tool"]
@@ -57,6 +57,8 @@ def obey(request: JSON) -> Answer:
             return Answer(status=400, body=b'{"error":{"message":"I refuse"}}')
         case "long":
             return Answer("cut", finish="length")
+        case "filter":
+            return Answer(rest, finish="content_filter")
         case "stall":
             return Answer(rest, fault="stall")
         case "say":
@@ -105,8 +107,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def server_in(folder: Path, endpoint: Endpoint, *arguments: str) -> Iterator[Server]:
-    server = Server(Agent(folder), endpoint, arguments)
+def server_in(folder: Path, endpoint: Endpoint, *arguments: str, **env: str) -> Iterator[Server]:
+    server = Server(Agent(folder), endpoint, arguments, env=env)
     server.start()
     try:
         yield server

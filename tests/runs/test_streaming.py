@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any, cast
 
 import httpx2
@@ -12,8 +13,8 @@ import pytest
 from openai import AssistantEventHandler, NotFoundError, OpenAI
 from typing_extensions import override
 
-from tests.runs.conftest import PRICES, Server, assistant, texts, thread, wait_until
-from tests.support.endpoint import Endpoint
+from tests.runs.conftest import PRICES, Server, assistant, server_in, texts, thread, wait_until
+from tests.support.endpoint import Answer, Endpoint
 
 BEGINNING = ["thread.run.created", "thread.run.queued", "thread.run.in_progress"]
 MESSAGE = [
@@ -166,6 +167,24 @@ def test_an_answer_that_is_cancelled_keeps_all_that_had_come(client: OpenAI) -> 
     assert 0 < len(heard) < 62
     message = client.beta.threads.messages.list(talk).data[0]
     assert (message.status, cast(Any, message.content[0]).text.value) == ("incomplete", heard)
+
+
+def test_an_answer_that_breaks_off_and_is_asked_for_again_is_another_message(tmp_path: Path) -> None:
+    answers = [Answer("the first attempt at it, which breaks off", fault="cut_body"), Answer("the second")]
+    with Endpoint(answers) as endpoint, server_in(tmp_path, endpoint) as server:
+        client = server.client()
+        talk, heard = thread(client, "hi"), dict[str, str]()
+        with client.beta.threads.runs.stream(thread_id=talk, assistant_id=assistant(client)) as stream:
+            for event in stream:
+                if event.event == "thread.message.delta":
+                    piece = cast(Any, event.data).delta.content[0].text.value
+                    heard[event.data.id] = heard.get(event.data.id, "") + piece
+        assert stream.get_final_run().status == "completed"
+        kept = client.beta.threads.messages.list(talk, order="asc").data[1:]
+
+    assert [message.status for message in kept] == ["incomplete", "completed"]
+    assert [cast(Any, message.content[0]).text.value for message in kept] == list(heard.values())
+    assert list(heard.values())[1] == "the second"
 
 
 def test_a_client_that_goes_away_does_not_lose_its_run(client: OpenAI, endpoint: Endpoint) -> None:

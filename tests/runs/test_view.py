@@ -95,3 +95,38 @@ def test_a_server_that_was_stopped_ends_nothing() -> None:
 
     assert seen.see(event("session.finished", status="cancelled", reason="interrupted", message="")) == []
     assert seen.run["status"] == "in_progress"
+
+
+def test_an_attempt_that_broke_off_leaves_its_message_and_the_next_one_has_another() -> None:
+    seen = view()
+    seen.see(sent("/llm:1"))
+    seen.say("half")
+    assert seen.see(event("request.failed", "/llm:1")) == []
+    broken = seen.see(sent("/llm:1"))
+    told = [*seen.say("all of it"), *seen.see(answered("/llm:1", "all of it"))]
+
+    assert names(broken) == ["message.delta", "message.incomplete", "run.step.failed"]
+    assert [name for name in names(told) if name.startswith("message.")] == [
+        "message.created", "message.in_progress", "message.delta", "message.delta", "message.completed",
+    ]  # fmt: skip
+    first, second = seen.record.messages.values()
+    assert (first["status"], first["incomplete_details"]) == ("incomplete", {"reason": "run_failed"})
+    assert [message["content"][0]["text"]["value"] for message in (first, second)] == ["half", "all of it"]
+    again = view()
+    for one in (sent("/llm:1"), event("request.failed", "/llm:1"), sent("/llm:1"), answered("/llm:1", "all of it")):
+        again.see(one)
+    assert list(again.record.messages) == [second["id"]]
+
+
+def test_a_server_that_was_stopped_in_the_middle_of_a_message_goes_on_with_that_message() -> None:
+    """Whether it was told to end, and could say so, or was killed."""
+    seen = view()
+    seen.see(sent("/llm:1"))
+    seen.say("half")
+    [begun] = seen.record.messages
+    stopped = [event("request.failed", "/llm:1"), event("session.finished", status="cancelled", reason="interrupted")]
+    for what_came in (stopped, []):
+        later = view()
+        for one in (sent("/llm:1"), *what_came, event("session.claimed"), sent("/llm:1"), answered("/llm:1", "all")):
+            later.see(one)
+        assert list(later.record.messages) == [begun]

@@ -19,6 +19,8 @@ from agentrunner.server.writing import Writing
 from agentrunner.types import JSON, Event
 
 __all__ = ["Emitted", "RunView"]
+CUT = {"length": "max_tokens", "content_filter": "content_filter"}
+"""Why an answer was ended before its end: in the words of endpoints, and in those of messages."""
 
 
 class RunView:
@@ -36,6 +38,8 @@ class RunView:
         self.spent_usd = 0.0
         self.ended = False
         """Whether its session is at an end, for now or for ever."""
+        self._failures = 0
+        """Attempts at this request that failed."""
         self._usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
         self._cost_usd = 0.0
 
@@ -50,7 +54,9 @@ class RunView:
                 self.ended = False
                 return self._began()
             case "request.sent":
-                self._asking = event.key if event.data["label"] == "step" else ""
+                return self._asked(event)
+            case "request.failed":
+                self._failures += 1
                 return []
             case "completion.received":
                 return self._answered(event)
@@ -110,6 +116,19 @@ class RunView:
         self.run |= {"status": "in_progress", "required_action": None, "started_at": started}
         return [self.record.told("thread.run.in_progress", "run", self.run)]
 
+    def _asked(self, event: Event) -> Emitted:
+        """What an earlier attempt has said of its answer cannot be taken back: that message is over, and there will be
+        another."""
+        emitted: Emitted = []
+        if self._writing.is_open:
+            self._calls.images = self._writing.images + self._calls.images
+            emitted = self._writing.break_off("run_failed")
+            error = {"code": "server_error", "message": "the model's answer broke off; it is asked again"}
+            emitted += self.record.break_off_steps("failed", error)
+        self._failures = self._failures if event.key == self._asking else 0
+        self._asking = event.key if event.data["label"] == "step" else ""
+        return emitted
+
     def _answered(self, event: Event) -> Emitted:
         data, emitted = event.data, Emitted()
         self.spent_usd = data.get("spent_usd", self.spent_usd)
@@ -119,22 +138,23 @@ class RunView:
         self._cost_usd += data.get("cost_usd") or 0.0
         if data["label"] != "step":
             return []
-        cut = data["_finish"] == "length"
+        cut = CUT.get(data["_finish"], "")
         if (data["text"] and not data["_problem"]) or self._writing.is_open:
             emitted += [] if self._writing.is_open else self._open_message(event.key)
             of_message = {} if data["tool_calls"] else usage
-            emitted += self._writing.end(str(data["text"]), self._calls.passages, self.files, of_message, cut=cut)
-        if data["tool_calls"] and not cut:
+            emitted += self._writing.end(str(data["text"]), self._calls.passages, self.files, of_message, cut)
+        if data["tool_calls"] and cut != "max_tokens":
             emitted += self._calls.begin(event, usage)
         return emitted
 
     def _open_message(self, key: str) -> Emitted:
         images, self._calls.images = self._calls.images, []
-        return self._writing.begin(key, images)
+        return self._writing.begin(key, images, self._failures)
 
     def _ended(self, end: JSON) -> Emitted:
         status, reason = str(end["status"]), str(end["reason"])
-        if reason == "interrupted":  # The server was stopped: the next one goes on with it.
+        if reason == "interrupted":  # The server was stopped: the next one goes on with it, also with its message.
+            self._failures = max(0, self._failures - 1)
             return []
         if status == "requires_action":
             return self._wait()

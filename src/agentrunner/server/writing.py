@@ -26,16 +26,23 @@ class Writing:
     def is_open(self) -> bool:
         return self._open is not None
 
-    def begin(self, key: str, images: Sequence[str]) -> Emitted:
-        """A message for the answer at this journal key, with these pictures first."""
+    @property
+    def images(self) -> list[str]:
+        """The pictures of the message."""
+        parts: list[JSON] = [] if self._open is None else self._open[1]["content"]
+        return [part["image_file"]["file_id"] for part in parts if part["type"] == "image_file"]
+
+    def begin(self, key: str, images: Sequence[str], attempt: int = 0) -> Emitted:
+        """A message for the answer at this journal key, with these pictures first. Each attempt at an answer has its
+        own, though most never come to one."""
         record, run = self._record, self._record.run
-        id_ = derived_id("message", run["id"], key)
+        again = (attempt,) if attempt else ()
+        id_ = derived_id("message", run["id"], key, *again)
         names = {"run_id": run["id"], "assistant_id": run["assistant_id"]}
         message = new_message(id_, record.at, run["thread_id"], {"role": "assistant", "content": []}, **names)
         message |= {"status": "in_progress", "completed_at": None}
-        step, emitted = record.begin_step(
-            key, "message", {"type": "message_creation", "message_creation": {"message_id": id_}}
-        )
+        details: JSON = {"type": "message_creation", "message_creation": {"message_id": id_}}
+        step, emitted = record.begin_step(key, " ".join(["message", *map(str, again)]), details)
         record.messages[id_] = message
         self._open = step, message
         emitted += [record.told(f"thread.message.{what}", "message", message) for what in ("created", "in_progress")]
@@ -66,9 +73,9 @@ class Writing:
         return [message_delta(message, {"index": len(parts) - 1, "type": "text", "text": piece})]
 
     def end(
-        self, text: str, passages: Mapping[str, Passage], files: Mapping[str, str], usage: JSON, *, cut: bool
+        self, text: str, passages: Mapping[str, Passage], files: Mapping[str, str], usage: JSON, cut: str = ""
     ) -> Emitted:
-        """The whole of the answer is there; `cut` says that it was ended at its length."""
+        """The whole of the answer is there; `cut` says why it was ended before its end."""
         assert self._open is not None
         step, message = self._open
         written = text_of(message)
@@ -79,7 +86,7 @@ class Writing:
             content["text"] = {"value": text, "annotations": annotations}
         self._open, self._held = None, ""
         if cut:
-            emitted += self._incomplete(message, "max_tokens")
+            emitted += self._incomplete(message, cut)
         else:
             message |= {"status": "completed", "completed_at": self._record.at}
             emitted.append(self._record.told("thread.message.completed", "message", message))
