@@ -50,7 +50,10 @@ class Feed:
         for queue in self._followers:
             queue.put_nowait(piece)
 
-    def end(self) -> None:
+    def end(self, why: str = "") -> None:
+        """Nothing more is told; `why` says what is the matter when that is not the end of the attempt."""
+        if why:
+            self.tell([("error", broken(why))])
         self._over = True
         for queue in self._followers:
             queue.put_nowait(None)
@@ -80,6 +83,11 @@ async def server_sent(feed: Feed, queue: Queue) -> AsyncGenerator[bytes]:
 
 def packed(items: Sequence[Item]) -> bytes:
     return b"".join(sse(name, encode(data)[0]) for name, data in items)
+
+
+def broken(why: str) -> JSON:
+    """What a client takes for an error of its stream: only in this envelope do all of them."""
+    return {"error": {"message": why, "type": "server_error", "param": None, "code": None}}
 
 
 def sse(name: str, data: str) -> bytes:

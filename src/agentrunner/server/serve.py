@@ -26,6 +26,8 @@ GC_AFTER = 10_000
 """Objects more than before after which rings of them are looked for: a run makes some hundreds, and leaves few."""
 GRACE_S = 5
 """What is being answered has so long to come to its end after Ctrl-C."""
+HANG_UP_S = 1
+"""Before that, streams are told that it is over."""
 
 
 def serve(settings: Settings, *, model_override: str | None = None) -> None:
@@ -125,6 +127,11 @@ def _run(services: Services, policy: Policy, bound: socket.socket, *, keyed: boo
             await super().startup(sockets)
             if not self.should_exit:
                 print(_greeting(bound, keyed), flush=True)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Streams last as long as their runs; those that are not over in time are ended, not cut.
+            asyncio.get_running_loop().call_later(GRACE_S - HANG_UP_S, services.worker.hang_up)
+            await super().shutdown(sockets)
 
     config = uvicorn.Config(
         make_app(services, policy),

@@ -31,6 +31,8 @@ CATCH_UP_S = 5.0
 """What runs of an earlier server get at most to be as far as it had told before requests are answered."""
 FORGET_S = 10.0
 """What a run that is ended gets to end what it does."""
+ELSEWHERE = "another server works on this run; ask for the run to see what becomes of it"
+STOPPING = "the server is being stopped; the run goes on when it is started again"
 ACTIVE_HERE = ("queued", "in_progress", "cancelling")
 """States in which somebody should be working on a run."""
 
@@ -101,6 +103,11 @@ class Worker:
             return
         live.cancel()
 
+    def hang_up(self) -> None:
+        """End the streams of runs that go on: the server is about to stop."""
+        for live in self._live.values():
+            live.feed.end(STOPPING)
+
     async def forget(self, owner: str, run_ids: Sequence[str]) -> None:
         """End these runs and remove their sessions: what was said in a thread is gone with it."""
         for run_id in run_ids:
@@ -113,7 +120,7 @@ class Worker:
     # --- one run -------------------------------------------------------------------------------------------------
 
     async def _work(self, live: Live, status: str, before: Live | None) -> None:
-        run = live.view.run
+        run, why = live.view.run, ""
         try:
             if before is not None and before.task is not None:
                 await asyncio.wait({before.task})
@@ -127,22 +134,24 @@ class Worker:
                 if live.gone:
                     await remove_session(self._services, live.owner, run["id"])
         except (SessionBusy, Fenced):
-            return  # Another server works on it.
+            why = ELSEWHERE
         except asyncio.CancelledError:
+            why = STOPPING
             raise
         except Exception as error:
             # The edge of a run: its client is told, and the server goes on.
             if not isinstance(error, AgentError):
                 traceback.print_exc(file=sys.stderr)
-            text = str(error) if isinstance(error, AgentError) else "the server failed; its own output says why"
+            why = str(error) if isinstance(error, AgentError) else "the server failed; its own output says why"
             if not live.view.over:
-                await live.store(live.view.fail(self._services.now, text))
+                await live.store(live.view.fail(self._services.now, why))
+                why = ""
         finally:
             if self._live.get(run["id"]) is live:
                 del self._live[run["id"]]
             live.caught_up.set()
             live.settled.set()
-            live.feed.end()
+            live.feed.end(why)
 
     # --- all runs ------------------------------------------------------------------------------------------------
 
