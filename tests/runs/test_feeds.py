@@ -40,6 +40,23 @@ def test_silence_is_kept_alive_by_comments_that_no_client_reads(monkeypatch: pyt
     assert asyncio.run(check()) == b": keep-alive\n\n" * 3 + told
 
 
+def test_what_was_told_in_a_stream_can_be_asked_for_at_once(client: OpenAI) -> None:
+    talk = thread(client, LONG)
+    asked: list[tuple[str, str]] = []
+    threads = client.beta.threads
+    for event in threads.runs.create(talk, assistant_id=assistant(client), stream=True):
+        about = cast(Any, event.data)
+        if event.event == "thread.run.step.created":
+            found = threads.runs.steps.retrieve(about.id, thread_id=talk, run_id=about.run_id)
+            asked.append((found.id, found.status))
+        elif event.event == "thread.message.created":
+            asked.append((about.id, threads.messages.retrieve(about.id, thread_id=talk).status))
+            assert threads.messages.list(talk).data[0].id == about.id
+            threads.runs.cancel(about.run_id, thread_id=talk)
+
+    assert [status for _, status in asked] == ["in_progress", "in_progress"]
+
+
 def events_of(body: str) -> list[tuple[str, Any]]:
     blocks = [block.splitlines() for block in body.split("\n\n") if block.startswith("event: ")]
     found = [(name.removeprefix("event: "), data.removeprefix("data: ")) for name, data in blocks]
