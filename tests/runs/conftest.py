@@ -31,15 +31,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def obey(request: JSON) -> Answer:
     """`call a b`: calls these, then says what they returned; `run CODE` and `search WORDS` call the server's tools,
-    then link to out.csv or cite what was found first; `wait 2`: answers after so many seconds; `refuse`: fails;
-    `long`: is cut off; `filter ...`: is cut by a filter; `stall ...`: begins to say it; `say ...`: says it; anything
-    else: says how many messages it was given."""
+    then link to out.csv or cite what was found first; `link NAME|CODE`: runs it, then links to NAME; `wait 2`: answers
+    after so many seconds; `refuse`: fails; `long`: is cut off; `filter ...`: is cut by a filter; `stall ...`: begins to
+    say it; `say ...`: says it; anything else: says how many messages it was given."""
     messages = request["messages"]
     asked = max(index for index, message in enumerate(messages) if message["role"] == "user")
     results = [str(message["content"]) for message in messages[asked:] if message["role"] == "tool"]
     word, _, rest = str(messages[asked]["content"]).partition(" ")
     if results and word == "run":
         return Answer("Here: [the table](sandbox:/mnt/data/out.csv).")
+    if results and word == "link":
+        return Answer(f"Here: [it](sandbox:/mnt/data/{rest.partition('|')[0]}).")
     if results and (marks := re.findall("【.*?】", results[0])):
         return Answer(f"It is blue{marks[0]}, says the file. Not so: 【99:9†source】.")
     if results:
@@ -49,6 +51,8 @@ def obey(request: JSON) -> Answer:
             return Answer(calls=tuple((name, {"of": "pens"}) for name in rest.split()))
         case "run":
             return Answer(calls=(("python", {"code": rest}),))
+        case "link":
+            return Answer(calls=(("python", {"code": rest.partition("|")[2]}),))
         case "search":
             return Answer(calls=(("file_search", {"query": rest}),))
         case "wait":

@@ -90,6 +90,21 @@ def test_a_figure_and_a_linked_file_come_with_the_answer(client: OpenAI) -> None
     assert outputs[1].image.file_id == picture.image_file.file_id
 
 
+@pytest.mark.parametrize(
+    ("linked", "name"),
+    [("sales of 2024 (1).csv", "sales of 2024 (1).csv"), ("sales%20of%202024.csv", "sales of 2024.csv")],
+)
+def test_a_linked_file_may_have_any_name(client: OpenAI, linked: str, name: str) -> None:
+    talk = thread(client, f"link {linked}|open({name!r}, 'w').write('n')")
+    run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=assistant(client, CODE))
+
+    [message] = client.beta.threads.messages.list(talk, run_id=run.id)
+    text = cast(Any, message.content)[0].text
+    [link] = text.annotations
+    assert text.value[link.start_index : link.end_index] == link.text == f"sandbox:/mnt/data/{linked}"
+    assert client.files.retrieve(link.file_path.file_id).filename == name
+
+
 class Watcher(AssistantEventHandler):
     """Notes what it is told of images and code."""
 

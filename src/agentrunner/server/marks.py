@@ -9,7 +9,10 @@ from typing import NamedTuple
 from agentrunner.types import JSON
 
 _MARK = re.compile(r"【(\d{1,6}:\d{1,6})†[^【】]{0,200}】")
+_PLACE = "sandbox:/mnt/data/"
 _PATH = re.compile(r"sandbox:/mnt/data/([^\s()\[\]{}<>\"'`]+)")
+_LINK = re.compile(r"""\]\(<?(?P<whole>sandbox:/mnt/data/(?:[^()\n]|\([^()\n]*\)){1,1024}?)>?(?:\s+"[^"\n]*")?\)""")
+"""In a link a name may have spaces and parentheses: its end is the link's."""
 QUOTE_CHARS = 1_000
 """Of a passage that is quoted with its annotation: the whole stands in the run's step."""
 
@@ -37,14 +40,19 @@ def annotations_in(text: str, passages: Mapping[str, Passage], files: Mapping[st
     for path, start in paths_in(text):
         if path in files:
             made: JSON = {"type": "file_path", "file_path": {"file_id": files[path]}}
-            found.append(_annotation(f"sandbox:/mnt/data/{path}", start, made))
+            found.append(_annotation(_PLACE + path, start, made))
     return sorted(found, key=lambda one: one["start_index"])
 
 
 def paths_in(text: str) -> Iterator[tuple[str, int]]:
     """Paths under /mnt/data that the text names, and where; the end of a sentence is no part of them."""
+    links = [match.span("whole") for match in _LINK.finditer(text)]
+    for start, end in links:
+        yield text[start + len(_PLACE) : end], start
+    starts = {start for start, _ in links}
     for match in _PATH.finditer(text):
-        yield match[1].rstrip(".,;:!?*_"), match.start()
+        if match.start() not in starts:
+            yield match[1].rstrip(".,;:!?*_"), match.start()
 
 
 def _annotation(text: str, start: int, of: JSON) -> JSON:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from urllib.parse import unquote
 
 from agentrunner.journal import session_folder
 from agentrunner.server.desks import Desks, lay_out
@@ -98,8 +99,10 @@ class Tools:
         paths = dict.fromkeys(path for path, _ in paths_in(str(event.data["text"])))
         for path in list(paths)[:MAX_NAMED]:
             if path not in view.files:
-                desk = await self._desks.at(view.run["thread_id"])
-                file_id = await save(self._services, owner, desk.places.root, path)
+                root = (await self._desks.at(view.run["thread_id"])).places.root
+                file_id = await save(self._services, owner, root, path)
+                if not file_id and unquote(path) != path:  # as links are written in pages
+                    file_id = await save(self._services, owner, root, unquote(path))
                 view.files |= {path: file_id} if file_id else {}
 
 
