@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from tests.server.limits import MADE
 from tests.server.running import Running, connected, serving
 from tests.support.program import Agent
 
@@ -54,3 +55,28 @@ def http(shared: Running, key: str) -> Iterator[httpx2.Client]:
     """Requests that no client would send."""
     with httpx2.Client(base_url=f"{shared.url}/v1", headers={"authorization": f"Bearer {key}"}, timeout=30) as opened:
         yield opened
+
+
+@pytest.fixture
+def fill(http: httpx2.Client) -> Callable[[Any], Any]:
+    """Puts the ids of objects in the place of their kinds."""
+    made: dict[str, str] = {}
+
+    def make(kind: str) -> str:
+        if kind == "file":
+            return http.post("/files", files={"file": ("a.txt", b"x")}, data={"purpose": "assistants"}).json()["id"]
+        path, body = MADE[kind]
+        return http.post(filled(path), json=filled(body)).json()["id"]
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: filled(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [filled(each) for each in value]
+        for kind in (*MADE, "file"):
+            if isinstance(value, str) and f"{{{kind}}}" in value:
+                made[kind] = made.get(kind) or make(kind)
+                value = value.replace(f"{{{kind}}}", made[kind])
+        return value
+
+    return filled

@@ -11,6 +11,9 @@ JSON = dict[str, Any]
 Limit = tuple[str, str, int, int, Callable[[int], JSON]]
 """A path, the field, a number at its limit, one past it, and the body with such a number."""
 
+ASSISTANT, THREAD, STORE = "/assistants/{assistant}", "/threads/{thread}", "/vector_stores/{store}"
+MESSAGES, RUNS, WITH_THREAD = "/threads/{thread}/messages", "/threads/{thread}/runs", "/threads/runs"
+
 
 def function(name: str) -> JSON:
     return {"type": "function", "function": {"name": name}}
@@ -18,6 +21,10 @@ def function(name: str) -> JSON:
 
 def message(**more: Any) -> JSON:
     return {"role": "user", "content": "x"} | more
+
+
+def run(**more: Any) -> JSON:
+    return {"assistant_id": "{assistant}"} | more
 
 
 def pairs(count: int) -> JSON:
@@ -30,6 +37,16 @@ def unused(days: int) -> JSON:
 
 def chunking(size: int, overlap: int) -> JSON:
     return {"type": "static", "static": {"max_chunk_size_tokens": size, "chunk_overlap_tokens": overlap}}
+
+
+MADE: dict[str, tuple[str, JSON]] = {
+    "assistant": ("/assistants", {"model": "m"}),
+    "thread": ("/threads", {}),
+    "store": ("/vector_stores", {}),
+    "message": (MESSAGES, message()),
+    "run": (RUNS, run()),
+}
+"""Where an object of each kind is made, and of what."""
 
 
 def reached_but_not_passed(http: httpx2.Client, path: str, param: str, good: JSON, bad: JSON) -> None:

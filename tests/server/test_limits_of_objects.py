@@ -8,14 +8,23 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.server.limits import JSON, Limit, chunking, function, message, pairs, reached_but_not_passed, unused
-
-ASSISTANT, THREAD, STORE = "/assistants/{assistant}", "/threads/{thread}", "/vector_stores/{store}"
-MESSAGES, RUNS, WITH_THREAD = "/threads/{thread}/messages", "/threads/{thread}/runs", "/threads/runs"
-
-
-def run(**more: Any) -> JSON:
-    return {"assistant_id": "{assistant}"} | more
+from tests.server.limits import (
+    ASSISTANT,
+    JSON,
+    MESSAGES,
+    RUNS,
+    STORE,
+    THREAD,
+    WITH_THREAD,
+    Limit,
+    chunking,
+    function,
+    message,
+    pairs,
+    reached_but_not_passed,
+    run,
+    unused,
+)
 
 
 def functions(count: int) -> list[JSON]:
@@ -53,15 +62,6 @@ def with_metadata(path: str, make: Callable[..., JSON]) -> list[Limit]:
         (path, "metadata.k", 512, 513, lambda n: make(metadata={"k": "v" * n})),
     ]
 
-
-MADE: dict[str, tuple[str, JSON]] = {
-    "assistant": ("/assistants", {"model": "m"}),
-    "thread": ("/threads", {}),
-    "store": ("/vector_stores", {}),
-    "message": (MESSAGES, message()),
-    "run": (RUNS, run()),
-}
-"""Where an object of each kind is made, and of what."""
 
 LIMITS: list[Limit] = [
     ("/assistants", "model", 256, 257, lambda n: {"model": "m" * n}),
@@ -129,31 +129,6 @@ LIMITS: list[Limit] = [
     ("/uploads", "filename", 1_024, 1_025, lambda n: upload(filename="x" * n)),
     ("/uploads", "filename", 1, 0, lambda n: upload(filename="x" * n)),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def fill(http: httpx2.Client) -> Callable[[Any], Any]:
-    """Puts the ids of objects in the place of their kinds."""
-    made: dict[str, str] = {}
-
-    def make(kind: str) -> str:
-        if kind == "file":
-            return http.post("/files", files={"file": ("a.txt", b"x")}, data={"purpose": "assistants"}).json()["id"]
-        path, body = MADE[kind]
-        return http.post(filled(path), json=filled(body)).json()["id"]
-
-    def filled(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: filled(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return [filled(each) for each in value]
-        for kind in (*MADE, "file"):
-            if isinstance(value, str) and f"{{{kind}}}" in value:
-                made[kind] = made.get(kind) or make(kind)
-                value = value.replace(f"{{{kind}}}", made[kind])
-        return value
-
-    return filled
 
 
 @pytest.mark.parametrize(

@@ -70,16 +70,18 @@ def _take_attachments(t: Tenant, thread: JSON, attachments: list[JSON], now: int
         live_file(t, file_id, now)
         for tool in attachment["tools"]:
             if tool["type"] == "code_interpreter":
-                _give_to_interpreter(resources, file_id)
+                _give_to_interpreter(t, resources, file_id)
             else:
                 _give_to_search(t, resources, file_id, now)
     return bool(attachments)
 
 
-def _give_to_interpreter(resources: JSON, file_id: str) -> None:
+def _give_to_interpreter(t: Tenant, resources: JSON, file_id: str) -> None:
     files: list[str] = resources.setdefault("code_interpreter", {"file_ids": []})["file_ids"]
     if file_id not in files:
         files.append(file_id)
+    if len(files) > limits.FILES_OF_INTERPRETER:
+        files[:] = [file["id"] for file in t.children("file", files)]  # Some may have been deleted since.
     if len(files) > limits.FILES_OF_INTERPRETER:
         raise bad(
             f"Invalid 'attachments': a thread can have at most {limits.FILES_OF_INTERPRETER} files for the"
