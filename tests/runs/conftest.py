@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import subprocess
 import time
@@ -177,3 +178,10 @@ def wait_until(done: Callable[[], bool], seconds: float = 15.0) -> None:
     while not done():
         assert time.monotonic() < deadline, "it did not come to that in time"
         time.sleep(0.02)
+
+
+def events_of(body: str) -> list[tuple[str, Any]]:
+    """Names and data of what was streamed; the end has no data."""
+    blocks = [block.splitlines() for block in body.split("\n\n") if block.startswith("event: ")]
+    found = [(name.removeprefix("event: "), data.removeprefix("data: ")) for name, data in blocks]
+    return [(name, None if data == "[DONE]" else json.loads(data)) for name, data in found]

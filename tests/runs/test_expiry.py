@@ -8,10 +8,14 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agentrunner.config import load
 from agentrunner.journal import SessionLock
+from agentrunner.server.faults import ApiError
+from agentrunner.server.feed import server_sent
 from agentrunner.server.ids import new_id
-from agentrunner.server.runs import accept_outputs, add_run
+from agentrunner.server.runs import accept_outputs, add_run, ask_to_cancel
 from agentrunner.server.serve import opened
 from agentrunner.server.services import Services
 from agentrunner.server.stores import make_store
@@ -19,7 +23,7 @@ from agentrunner.server.threads import create_thread
 from agentrunner.server.wire.assistants import new_assistant
 from agentrunner.server.wire.runs import create_run
 from agentrunner.server.wire.threads import CREATE_THREAD
-from tests.runs.conftest import PRICES, obey
+from tests.runs.conftest import PRICES, events_of, obey
 from tests.support.endpoint import Endpoint
 
 JSON = dict[str, Any]
@@ -112,6 +116,79 @@ def test_a_run_whose_model_takes_too_long_expires_too(tmp_path: Path, endpoint: 
                     await asyncio.sleep(0.02)
             clock.now += 600
             assert (await until(services, run, has("expired")))["usage"] is not None
+
+    asyncio.run(check())
+
+
+def test_a_run_that_still_waits_for_another_of_its_thread_expires_too(tmp_path: Path, endpoint: Endpoint) -> None:
+    async def check() -> None:
+        clock = Clock()
+        async with at_work(tmp_path, endpoint, clock) as services:
+            first = await new_run(services, "call price")
+            services.worker.begin(OWNER, first)
+            await until(services, first, has("requires_action"))
+            clock.now += 300
+            body = create_run({"assistant_id": first["assistant_id"], "on_active_run": "queue"}, "")
+            second, _ = await services.store.write(OWNER, lambda t: add_run(t, first["thread_id"], body, services.now))
+            services.worker.begin(OWNER, second)
+            clock.now += 300
+            await until(services, first, has("expired"))
+            # Its own ten minutes are not over: now it is its turn.
+            await until(services, second, has("requires_action"))
+            third, _ = await services.store.write(
+                OWNER, lambda t: add_run(t, first["thread_id"], body, services.now - 600)
+            )
+            services.worker.begin(OWNER, third)
+            ended = await until(services, third, has("expired"))
+            assert (ended["started_at"], ended["usage"]["total_tokens"]) == (None, 0)
+
+    asyncio.run(check())
+
+
+def test_a_stream_says_that_its_run_expired_and_what_with_it(tmp_path: Path, endpoint: Endpoint) -> None:
+    async def check() -> None:
+        clock = Clock()
+        async with at_work(tmp_path, endpoint, clock) as services:
+            run = await new_run(services, "stall these words come before the time is up, the others do not")
+            live, begun = services.worker.begin(OWNER, run | {"_stream": True}), clock.now
+            came = ""
+            async with asyncio.timeout(15):
+                async for piece in server_sent(live.feed, live.feed.follow()):
+                    came += piece.decode()
+                    if "thread.message.created" in came and clock.now < begun + 600:
+                        clock.now += 600
+            told = events_of(came)[:-1]
+            assert [name for name, _ in told[-3:]] == [
+                "thread.message.incomplete",
+                "thread.run.step.expired",
+                "thread.run.expired",
+            ]
+            message, step, ended = (data for _, data in told[-3:])
+            assert message["incomplete_details"] == {"reason": "run_expired"}
+            assert (step["status"], step["expired_at"] is not None) == ("expired", True)
+            assert (ended["status"], ended["expires_at"]) == ("expired", None)
+
+    asyncio.run(check())
+
+
+def test_a_run_that_is_over_cannot_be_cancelled_for_having_expired(tmp_path: Path, endpoint: Endpoint) -> None:
+    async def check() -> None:
+        clock = Clock()
+        async with at_work(tmp_path, endpoint, clock) as services:
+            run = await new_run(services, "call price")
+            services.worker.begin(OWNER, run)
+            waiting = await until(services, run, has("requires_action"))
+            assert waiting["expires_at"] == waiting["created_at"] + 600
+            clock.now += 600
+            await until(services, run, has("expired"))
+            [call] = waiting["required_action"]["submit_tool_outputs"]["tool_calls"]
+            given = {"tool_outputs": [{"tool_call_id": call["id"], "output": "too late"}]}
+            for late, said in (
+                (lambda t: ask_to_cancel(t, run["thread_id"], run["id"]), "Cannot cancel run with status 'expired'."),
+                (lambda t: accept_outputs(t, run["thread_id"], run["id"], given), "do not accept tool outputs"),
+            ):
+                with pytest.raises(ApiError, match=said):
+                    await services.store.write(OWNER, late)
 
     asyncio.run(check())
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import threading
 import time
@@ -18,7 +17,7 @@ from openai import APIError, OpenAI
 from agentrunner.journal import SessionLock
 from agentrunner.server import feed as feeds
 from agentrunner.server.feed import Feed, server_sent
-from tests.runs.conftest import PRICES, Server, assistant, obey, server_in, texts, thread, wait_until
+from tests.runs.conftest import PRICES, Server, assistant, events_of, obey, server_in, texts, thread, wait_until
 from tests.support.endpoint import Answer, Endpoint
 
 LONG = "stall these are the words of a long answer that never comes to its end, whatever is done about it"
@@ -55,12 +54,6 @@ def test_what_was_told_in_a_stream_can_be_asked_for_at_once(client: OpenAI) -> N
             threads.runs.cancel(about.run_id, thread_id=talk)
 
     assert [status for _, status in asked] == ["in_progress", "in_progress"]
-
-
-def events_of(body: str) -> list[tuple[str, Any]]:
-    blocks = [block.splitlines() for block in body.split("\n\n") if block.startswith("event: ")]
-    found = [(name.removeprefix("event: "), data.removeprefix("data: ")) for name, data in blocks]
-    return [(name, None if data == "[DONE]" else json.loads(data)) for name, data in found]
 
 
 def test_who_comes_in_the_middle_of_a_message_has_all_of_it_in_the_end(client: OpenAI, server: Server) -> None:
