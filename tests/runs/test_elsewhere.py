@@ -49,6 +49,31 @@ def test_a_run_may_be_cancelled_through_another_server(client: OpenAI, second: O
     assert time.monotonic() - started < 10
 
 
+def test_a_run_that_waits_for_another_is_cancelled_at_once_through_another_server(
+    client: OpenAI, second: OpenAI
+) -> None:
+    made, talk = assistant(client), thread(client, "wait 20")
+    runs, started = client.beta.threads.runs, time.monotonic()
+    first = runs.create(thread_id=talk, assistant_id=made)
+    waiting = runs.create(thread_id=talk, assistant_id=made, extra_body={"on_active_run": "queue"})
+    second.beta.threads.runs.cancel(waiting.id, thread_id=talk)
+
+    assert runs.poll(waiting.id, thread_id=talk).status == "cancelled"
+    assert (runs.retrieve(first.id, thread_id=talk).status, time.monotonic() - started < 10) == ("in_progress", True)
+    runs.cancel(first.id, thread_id=talk)
+
+
+def test_a_thread_that_is_deleted_through_another_server_leaves_no_session(
+    client: OpenAI, second: OpenAI, server: Server
+) -> None:
+    talk = thread(client, "wait 2")
+    run = client.beta.threads.runs.create(thread_id=talk, assistant_id=assistant(client))
+    wait_until(lambda: run.id in server.agent("sessions", "list", "--json").out)
+    second.beta.threads.delete(talk)
+
+    wait_until(lambda: run.id not in server.agent("sessions", "list", "--json").out)
+
+
 def test_a_run_costs_no_more_than_it_may(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> None:
     """What does not fit is not sent: a prompt of 9,000 bytes could cost more than is left of the limit."""
     limits = ("--price", "10,100", "--max-cost", "0.08", "--max-output-tokens", "500")

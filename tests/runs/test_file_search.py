@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from openai import OpenAI
 
 from tests.runs.conftest import JSON, PRICES, assistant, server_in, texts, thread
@@ -61,6 +62,26 @@ def test_passages_are_told_only_to_who_asks_for_them(client: OpenAI) -> None:
     [called, _] = client.beta.threads.runs.steps.list(run.id, thread_id=talk, order="asc")
     [call] = cast(Any, called.step_details).tool_calls
     assert [one.content for one in call.file_search.results] == [None]
+
+
+@pytest.mark.parametrize("include", [[], [CONTENT]], ids=["not asked for", "asked for"])
+def test_passages_are_streamed_only_to_who_asks_for_them(client: OpenAI, include: Any) -> None:
+    store_id, _ = stored(client, "birds.md", "The kingfisher is blue.")
+    made = assistant(client, SEARCH, tool_resources={"file_search": {"vector_store_ids": [store_id]}})
+    talk = thread(client, "search kingfisher")
+    told: list[Any] = []  # the deltas of searches have no model in the client
+    for event in client.beta.threads.runs.create(talk, assistant_id=made, stream=True, include=include):
+        if event.event == "thread.run.step.delta":
+            told += [event.data.to_dict()["delta"]]
+        elif event.event == "thread.run.step.completed" and event.data.type == "tool_calls":
+            told += [event.data.to_dict()]
+
+    searches = [call["file_search"] for step in told for call in step["step_details"]["tool_calls"]]
+    seen = ["content" in result for search in searches for result in search.get("results", [])]
+    assert seen == [bool(include)] * 2
+    [run] = client.beta.threads.runs.list(talk)
+    [called, _] = client.beta.threads.runs.steps.list(run.id, thread_id=talk, order="asc", include=[CONTENT])
+    assert cast(Any, called.step_details).tool_calls[0].file_search.results[0].content
 
 
 def test_an_attachment_of_the_thread_is_searched_too(client: OpenAI) -> None:

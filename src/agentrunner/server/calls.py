@@ -10,7 +10,7 @@ from agentrunner.server.deltas import outputs_of, step_delta
 from agentrunner.server.marks import Passage
 from agentrunner.server.record import Emitted, Record
 from agentrunner.server.wire.parts import copied, list_in, object_in
-from agentrunner.server.wire.runs import OWN_NAMES
+from agentrunner.server.wire.runs import OWN_NAMES, shown_search
 from agentrunner.types import JSON, Event
 
 
@@ -58,7 +58,7 @@ class Calls:
         elif call["type"] == "file_search":
             call["file_search"] = detail.get("file_search", {"results": []})
             self.passages |= {mark: Passage(*passage) for mark, passage in object_in(detail, "passages").items()}
-            delta["file_search"] = copied(call["file_search"])
+            delta["file_search"] = copied(shown_search(call["file_search"], list_in(self._record.run, "_include")))
         elif call["function"]["output"] is None:
             call["function"]["output"] = data["content"]
             delta["function"] = {"output": data["content"]}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from agentrunner.server.deltas import usage_of
 from agentrunner.server.ids import derived_id
 from agentrunner.server.storage.tables import public
-from agentrunner.server.wire.parts import copied
-from agentrunner.server.wire.runs import new_step
+from agentrunner.server.wire.parts import copied, list_in
+from agentrunner.server.wire.runs import new_step, shown_step
 from agentrunner.types import JSON
 
 Emitted = list[tuple[str, JSON]]
@@ -33,7 +33,8 @@ class Record:
 
     def told(self, name: str, kind: str, data: JSON) -> tuple[str, JSON]:
         self.changed[data["id"]] = kind
-        return name, copied(public(data))
+        shown = shown_step(data, list_in(self.run, "_include")) if kind == "step" else data
+        return name, copied(public(shown))
 
     def begin_step(self, key: str, part: str, details: JSON) -> tuple[JSON, Emitted]:
         """A step whose id follows from the journal key of the answer that it comes of."""

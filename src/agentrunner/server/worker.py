@@ -180,7 +180,10 @@ class Worker:
         for owner, run in await self._rows(("requires_action", "cancelling")):
             found = self._live.get(run["id"])
             if run["status"] == "cancelling":
-                if found is not None and found.view.run["status"] == "in_progress":  # through another server
+                if found is not None and found.view.run["status"] in (
+                    "queued",
+                    "in_progress",
+                ):  # through another server
                     found.cancel()
             elif run["expires_at"] is not None and run["expires_at"] <= now and found is None:
                 await self._expire_waiting(owner, run)

@@ -33,8 +33,8 @@ POLL_AFTER_MS_PER_RUN = 2
 
 async def create(request: Request) -> Response:
     services, thread_id = services_of(request), request.path_params["thread_id"]
-    include_of(request.query_params.multi_items())
-    body = await json_body(request, create_run)
+    include = include_of(request.query_params.multi_items())
+    body = await json_body(request, create_run) | {"_include": include}
     now = services.now
 
     def work(t: Tenant) -> tuple[JSON, str]:

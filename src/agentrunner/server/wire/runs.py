@@ -148,6 +148,7 @@ def new_run(id_: str, now: int, thread: JSON, assistant: JSON, body: JSON) -> JS
         "response_format": either_("response_format", "auto"),
         "_additional_instructions": body.get("additional_instructions"),
         "_stream": bool(body.get("stream")),
+        "_include": list_in(body, "_include"),
     }
     if (effort := either_("reasoning_effort")) is not None:
         made["reasoning_effort"] = effort
@@ -223,16 +224,18 @@ def shown_step(step: JSON, include: list[str]) -> JSON:
     """The step; passages that were found are told only to who asks for them."""
     if CONTENT_OF_RESULTS in include or step["type"] != "tool_calls":
         return step
-    calls = [_without_content(call) for call in step["step_details"]["tool_calls"]]
+    calls: list[JSON] = [
+        call | {"file_search": shown_search(call["file_search"], include)} if call["type"] == "file_search" else call
+        for call in step["step_details"]["tool_calls"]
+    ]
     return step | {"step_details": step["step_details"] | {"tool_calls": calls}}
 
 
-def _without_content(call: JSON) -> JSON:
-    if call["type"] != "file_search":
-        return call
-    found: list[JSON] = list_in(call["file_search"], "results")
-    results = [{name: value for name, value in one.items() if name != "content"} for one in found]
-    return call | {"file_search": call["file_search"] | {"results": results}}
+def shown_search(search: JSON, include: list[str]) -> JSON:
+    """The same for one search."""
+    if CONTENT_OF_RESULTS in include or "results" not in search:
+        return search
+    return search | {"results": [{name: one[name] for name in one if name != "content"} for one in search["results"]]}
 
 
 _INCLUDE = re.compile(r"include(?:\[\d*\])?")
