@@ -162,16 +162,6 @@ def test_outputs_that_are_not_awaited_are_refused(client: OpenAI) -> None:
         submit(given)
 
 
-def test_an_active_run_keeps_its_thread_from_messages_and_other_runs(client: OpenAI) -> None:
-    made, talk = assistant(client, *PRICES), thread(client, "call price")
-    run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
-
-    with pytest.raises(BadRequestError, match=f"Can't add messages to {talk} while a run {run.id} is active."):
-        client.beta.threads.messages.create(talk, role="user", content="more")
-    with pytest.raises(BadRequestError, match=f"Thread {talk} already has an active run {run.id}."):
-        client.beta.threads.runs.create(thread_id=talk, assistant_id=made)
-
-
 def test_a_run_that_waits_for_outputs_is_cancelled(client: OpenAI) -> None:
     made, talk = assistant(client, *PRICES), thread(client, "call price")
     run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
@@ -210,30 +200,6 @@ def test_a_run_is_cancelled_as_soon_as_it_is_made(client: OpenAI) -> None:
         assert (run.status, time.monotonic() - started < 3) == ("cancelled", True)
 
 
-def test_a_second_run_waits_for_the_first_where_that_is_wanted(client: OpenAI) -> None:
-    made, talk = assistant(client), thread(client, "wait 0.5")
-    first = client.beta.threads.runs.create(thread_id=talk, assistant_id=made)
-    second = client.beta.threads.runs.create(thread_id=talk, assistant_id=made, extra_body={"on_active_run": "queue"})
-    assert client.beta.threads.runs.retrieve(second.id, thread_id=talk).status == "queued"
-
-    second = client.beta.threads.runs.poll(second.id, thread_id=talk)
-
-    assert second.status == "completed"
-    assert client.beta.threads.runs.retrieve(first.id, thread_id=talk).status == "completed"
-    assert texts(client, talk) == ["wait 0.5", "waited", "waited"]
-
-
-def test_a_second_run_cancels_the_first_where_that_is_wanted(client: OpenAI) -> None:
-    made, talk = assistant(client, *PRICES), thread(client, "call price")
-    first = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
-    second = client.beta.threads.runs.create_and_poll(
-        thread_id=talk, assistant_id=made, extra_body={"on_active_run": "cancel"}
-    )
-
-    assert second.status == "requires_action"
-    assert client.beta.threads.runs.retrieve(first.id, thread_id=talk).status == "cancelled"
-
-
 def test_an_endpoint_that_refuses_fails_the_run_and_frees_its_thread(client: OpenAI) -> None:
     talk = thread(client, "refuse")
     run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=assistant(client))
@@ -259,6 +225,26 @@ def test_an_answer_that_was_cut_is_incomplete(client: OpenAI) -> None:
         "incomplete",
         "max_tokens",
     )
+
+
+def test_a_run_whose_prompts_are_longer_than_they_may_be_is_incomplete(client: OpenAI) -> None:
+    """The limit is for all prompts of the run together: the first one fits."""
+    talk = thread(client, "call price")
+    run = client.beta.threads.runs.create_and_poll(
+        thread_id=talk, assistant_id=assistant(client, *PRICES), max_prompt_tokens=256
+    )
+    assert run.status == "requires_action", run.last_error
+    run = client.beta.threads.runs.submit_tool_outputs_and_poll(
+        run_id=run.id,
+        thread_id=talk,
+        tool_outputs=[{"tool_call_id": each["tool_call_id"], "output": "x" * 2_000} for each in outputs(run)],
+    )
+
+    assert (run.status, run.incomplete_details and run.incomplete_details.reason) == (
+        "incomplete",
+        "max_prompt_tokens",
+    )
+    client.beta.threads.messages.create(talk, role="user", content="free again")
 
 
 def test_only_the_last_messages_are_sent_where_that_is_wanted(client: OpenAI) -> None:

@@ -196,10 +196,7 @@ class Live:
                 if item is None:
                     over = True
                 elif isinstance(item, str):
-                    said = self.view.say(item) if item else []
-                    emitted += said
-                    # Pieces are stored with the whole; what they are pieces of can be asked for from its beginning.
-                    worth_storing = worth_storing or any(not name.endswith(".delta") for name, _ in said)
+                    emitted += self.view.say(item) if item else []
                 else:
                     await self.services.tools.save_named(self.owner, self.view, item)
                     emitted += self.view.see(item)

@@ -8,26 +8,35 @@ from agentrunner.server.faults import bad
 from agentrunner.server.ids import new_id
 from agentrunner.server.storage.tables import Tenant
 from agentrunner.server.stores import checked_resources
-from agentrunner.server.threads import active_run, add_message, refuse_while_active
+from agentrunner.server.threads import add_message, refuse_while_active
 from agentrunner.server.wire.parts import list_in
 from agentrunner.server.wire.runs import TERMINAL, new_run, outputs_for
 from agentrunner.types import JSON
 
+CANCELLABLE = ("queued", "in_progress", "requires_action")
 
-def add_run(t: Tenant, thread_id: str, body: JSON, now: int) -> tuple[JSON, str]:
-    """A new run on a thread, and the run that has to be cancelled for it, if there is one."""
+
+def add_run(t: Tenant, thread_id: str, body: JSON, now: int) -> tuple[JSON, list[JSON]]:
+    """A new run on a thread, and those that are cancelled for it. The caller sees that it happens."""
     thread = t.lock("thread", thread_id)
     assistant = t.need("assistant", body["assistant_id"])
-    how, in_the_way = body.get("on_active_run") or "error", active_run(t, thread_id)
+    how = body.get("on_active_run") or "error"
     if how == "error":
         refuse_while_active(t, thread_id, "runs")
+    cancelled = _cancel_all(t, thread_id) if how == "cancel" else []
     for message in list_in(body, "additional_messages"):
         add_message(t, thread, message, now)
     if body.get("tool_resources"):
         body = body | {"tool_resources": checked_resources(t, body["tool_resources"], now)}
     run = new_run(new_id("run"), now, thread, assistant, body)
     t.add("run", run, parent=thread_id)
-    return run, (in_the_way or "") if how == "cancel" else ""
+    return run, cancelled
+
+
+def _cancel_all(t: Tenant, thread_id: str) -> list[JSON]:
+    """Those runs of a thread that are active, and are not being cancelled already."""
+    found = [run["id"] for status in CANCELLABLE for run in t.all("run", parent=thread_id, status=status)]
+    return [ask_to_cancel(t, thread_id, id_) for id_ in found]
 
 
 def accept_outputs(t: Tenant, thread_id: str, run_id: str, body: JSON) -> JSON:

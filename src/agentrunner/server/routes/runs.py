@@ -37,16 +37,16 @@ async def create(request: Request) -> Response:
     body = await json_body(request, create_run) | {"_include": include}
     now = services.now
 
-    def work(t: Tenant) -> tuple[JSON, str]:
+    def work(t: Tenant) -> tuple[JSON, list[JSON]]:
         made = add_run(t, thread_id, body, now)
         refuse_when_spent(t.execute, t.owner, least_usd(services, made[0]))
         return made
 
-    run, in_the_way = await services.store.write(owner_of(request), work)
+    run, cancelled = await services.store.write(owner_of(request), work)
     if body.get("additional_messages"):
         services.indexer.wake()
-    if in_the_way:
-        await _cancel(services, owner_of(request), thread_id, in_the_way)
+    for before in cancelled:
+        services.worker.cancel(owner_of(request), before)
     return _begun(request, services, run, [("thread.run.created", run), ("thread.run.queued", run)])
 
 
@@ -82,14 +82,10 @@ async def submit(request: Request) -> Response:
 
 async def cancel(request: Request) -> Response:
     thread_id, id_ = await thread_of(request), request.path_params["run_id"]
-    services = services_of(request)
-    return _shown(services, await _cancel(services, owner_of(request), thread_id, id_))
-
-
-async def _cancel(services: Services, owner: str, thread_id: str, run_id: str) -> JSON:
-    run = await services.store.write(owner, lambda t: ask_to_cancel(t, thread_id, run_id))
+    services, owner = services_of(request), owner_of(request)
+    run = await services.store.write(owner, lambda t: ask_to_cancel(t, thread_id, id_))
     services.worker.cancel(owner, run)
-    return run
+    return _shown(services, run)
 
 
 async def show_all(request: Request) -> Response:

@@ -1,0 +1,72 @@
+"""Runs on a thread that has one already: refused, waiting, or in its place."""
+# pyright: reportDeprecated=false, reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from openai import BadRequestError, OpenAI
+
+from tests.runs.conftest import PRICES, assistant, texts, thread
+
+
+def test_an_active_run_keeps_its_thread_from_messages_and_other_runs(client: OpenAI) -> None:
+    made, talk = assistant(client, *PRICES), thread(client, "call price")
+    run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
+
+    with pytest.raises(BadRequestError, match=f"Can't add messages to {talk} while a run {run.id} is active."):
+        client.beta.threads.messages.create(talk, role="user", content="more")
+    with pytest.raises(BadRequestError, match=f"Thread {talk} already has an active run {run.id}."):
+        client.beta.threads.runs.create(thread_id=talk, assistant_id=made)
+
+
+def test_a_second_run_waits_for_the_first_where_that_is_wanted(client: OpenAI) -> None:
+    made, talk = assistant(client), thread(client, "wait 0.5")
+    first = client.beta.threads.runs.create(thread_id=talk, assistant_id=made)
+    second = client.beta.threads.runs.create(thread_id=talk, assistant_id=made, extra_body={"on_active_run": "queue"})
+    assert client.beta.threads.runs.retrieve(second.id, thread_id=talk).status == "queued"
+
+    second = client.beta.threads.runs.poll(second.id, thread_id=talk)
+
+    assert second.status == "completed"
+    assert client.beta.threads.runs.retrieve(first.id, thread_id=talk).status == "completed"
+    assert texts(client, talk) == ["wait 0.5", "waited", "waited"]
+
+
+def test_a_second_run_cancels_the_first_where_that_is_wanted(client: OpenAI) -> None:
+    made, talk = assistant(client, *PRICES), thread(client, "call price")
+    first = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
+    second = client.beta.threads.runs.create_and_poll(
+        thread_id=talk, assistant_id=made, extra_body={"on_active_run": "cancel"}
+    )
+
+    assert second.status == "requires_action"
+    assert client.beta.threads.runs.retrieve(first.id, thread_id=talk).status == "cancelled"
+
+
+def test_of_runs_that_each_want_the_others_cancelled_the_last_one_goes_on(client: OpenAI) -> None:
+    """Also where the one before is not yet cancelled, or waits for that."""
+    made, talk = assistant(client), thread(client, "wait 1")
+    runs = client.beta.threads.runs
+    made_runs = [
+        runs.create(thread_id=talk, assistant_id=made, extra_body={"on_active_run": how})
+        for how in ("error", "queue", "cancel", "cancel", "cancel")
+    ]
+
+    assert runs.poll(made_runs[-1].id, thread_id=talk).status == "completed"
+    assert [run.status for run in runs.list(talk, order="asc")] == ["cancelled"] * 4 + ["completed"]
+    assert texts(client, talk) == ["wait 1", "waited"]
+
+
+def test_a_run_that_ends_while_it_is_to_be_cancelled_for_another_does_no_harm(client: OpenAI) -> None:
+    made = assistant(client)
+    for hundredths in range(8):
+        talk = thread(client, "wait 0.05")
+        first = client.beta.threads.runs.create(thread_id=talk, assistant_id=made)
+        time.sleep(0.04 + hundredths / 100)
+        second = client.beta.threads.runs.create_and_poll(
+            thread_id=talk, assistant_id=made, extra_body={"on_active_run": "cancel"}
+        )
+        first = client.beta.threads.runs.retrieve(first.id, thread_id=talk)
+        assert (second.status, first.status in ("completed", "cancelled")) == ("completed", True)
