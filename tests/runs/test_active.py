@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 from openai import BadRequestError, OpenAI
 
-from tests.runs.conftest import PRICES, assistant, texts, thread
+from tests.runs.conftest import PRICES, Server, assistant, texts, thread
 
 
 def test_an_active_run_keeps_its_thread_from_messages_and_other_runs(client: OpenAI) -> None:
@@ -70,3 +71,30 @@ def test_a_run_that_ends_while_it_is_to_be_cancelled_for_another_does_no_harm(cl
         )
         first = client.beta.threads.runs.retrieve(first.id, thread_id=talk)
         assert (second.status, first.status in ("completed", "cancelled")) == ("completed", True)
+
+
+def write_fifteen(client: OpenAI, talk: str, refused: list[str]) -> None:
+    for number in range(15):
+        try:
+            client.beta.threads.messages.create(talk, role="user", content=f"and {number}")
+        except BadRequestError as error:
+            refused.append(str(error))
+
+
+def test_what_another_client_says_meanwhile_is_seen_by_the_run_or_refused(client: OpenAI, server: Server) -> None:
+    made = assistant(client)
+    other = server.client()
+    for _ in range(4):
+        talk, refused = thread(client, "hello"), list[str]()
+
+        writer = threading.Thread(target=write_fifteen, args=(other, talk, refused))
+        writer.start()
+        time.sleep(0.02)
+        run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
+        writer.join(30)
+        said = texts(client, talk)
+        answer = next(index for index, text in enumerate(said) if text.endswith(" messages"))
+
+        assert said[answer] == f"{answer} messages"
+        assert len(said) + len(refused) == 1 + 15 + 1
+        assert all(f"while a run {run.id} is active" in error for error in refused)
