@@ -116,6 +116,22 @@ def test_a_later_run_sees_what_an_earlier_one_searched_and_found(client: OpenAI,
     assert [message["content"] for message in said(endpoint)] == ["only this"]
 
 
+def test_a_later_run_has_other_marks_so_that_no_repeated_one_stands_for_another_passage(client: OpenAI) -> None:
+    store_id, _ = stored(client, "birds.md", "The kingfisher is blue.")
+    made = assistant(client, SEARCH, tool_resources={"file_search": {"vector_store_ids": [store_id]}})
+    talk = thread(client, "search kingfisher")
+    marks: list[str] = []
+    for _ in range(3):
+        run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
+        [message] = client.beta.threads.messages.list(talk, run_id=run.id)
+        [citation] = cast(Any, message.content)[0].text.annotations
+        marks.append(citation.text)
+        client.beta.threads.messages.create(talk, role="user", content="search kingfisher")
+
+    # The model says 【99:9†source】 each time, and nobody found that.
+    assert marks == ["【1:0†source】", "【100:0†source】", "【101:0†source】"]
+
+
 def test_nothing_found_is_said_and_not_cited(client: OpenAI) -> None:
     store = client.vector_stores.create(name="empty")
     talk, run, call = ask(client, store.id, "search unicorn")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentrunner.server.marks import Passage, annotations_in, paths_in
+from agentrunner.server.marks import Passage, annotations_in, marks_in, paths_in
 
 PASSAGES = {"1:0": Passage("file-a", "a.md", "what stands there"), "1:1": Passage("file-b", "b.md", "x" * 5_000)}
 
@@ -31,6 +31,12 @@ def test_marks_that_stand_close_together_or_inside_of_one_another_are_told_apart
         ("【1:0†source】", "file-a"),
         ("【1:1†b.md】", "file-b"),
     ]
+
+
+def test_marks_go_on_after_those_that_are_there_unless_they_were_made_up() -> None:
+    assert marks_in([]) == marks_in(["no mark 【", "【a:1†source】"]) == 0
+    assert marks_in(["【3:7†source】 and 【12:0†source】", "【5:0†source】"]) == 12
+    assert marks_in(["【999999:0†source】【4:0†source】"]) == 4
 
 
 def test_a_quote_says_what_the_passage_reads_and_is_no_longer_than_it_may_be() -> None:

@@ -17,6 +17,7 @@ from agentrunner.runner.models import rates_of, unpriced
 from agentrunner.runner.served import Wanted, advance, created, new_session
 from agentrunner.runner.sessions import session_of
 from agentrunner.server.conversation import conversation
+from agentrunner.server.marks import marks_in
 from agentrunner.server.pictures import pin, restore
 from agentrunner.server.searching import stores_ready
 from agentrunner.server.services import Services
@@ -43,13 +44,15 @@ async def begin_session(services: Services, owner: str, run: JSON, past: Sequenc
         return conversation(Tenant(execute, owner), run["thread_id"])
 
     settings = settings_of(services, run)
-    code = await services.tools.prepare(owner, run)
     messages = await services.store.scan(read)
+    code = await services.tools.prepare(owner, run)
     if any(message.images for message in messages):
         messages = await asyncio.to_thread(pin, messages, _pictures(services, run["id"]), services.blobs.path)
+    # An answer may repeat a mark of an earlier one: it must not stand for another passage now.
+    marks = marks_in(message.content for message in messages if message.role == "assistant")
     wanted = Wanted(
         id=run["id"],
-        request=request_of(run),
+        request=request_of(run) | ({"marks_after": marks} if marks else {}),
         messages=messages,
         tools=(*services.tools.specs(run), *functions_of(run)),
         files=code.names,
@@ -93,7 +96,8 @@ async def go_on(
 ) -> Event:
     """Until the run ends or waits for its client. `tell` hears of events, and of pieces of text where it streams."""
     settings = settings_of(services, run)
-    toolbox = await services.tools.open(owner, run, past)
+    marks_after = int((session.request or {}).get("marks_after", 0))
+    toolbox = await services.tools.open(owner, run, past, marks_after)
     on_delta = tell if run["_stream"] else None
     rates, _ = rates_of(settings)
     unknown = settings.model if unpriced(settings, rates) else ""

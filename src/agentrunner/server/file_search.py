@@ -33,7 +33,8 @@ def search_form() -> Tool:
     return file_search
 
 
-def search_tool(services: Services, owner: str, run: JSON) -> Tool:
+def search_tool(services: Services, owner: str, run: JSON, marks_after: int = 0) -> Tool:
+    """`marks_after`: the highest number in the marks of the thread so far."""
     options = next(object_in(one, "file_search") for one in run["tools"] if one["type"] == "file_search")
     limit = int(options.get("max_num_results") or USUAL_RESULTS)
     ranking: JSON = {
@@ -53,12 +54,12 @@ def search_tool(services: Services, owner: str, run: JSON) -> Tool:
             )
         except ApiError as error:
             raise ToolError(error.message) from None
-        return _told(found, context.key, ranking)
+        return _told(found, context.key, marks_after, ranking)
 
     return replace(search_form(), function=file_search)
 
 
-def _told(found: list[Found], key: str, ranking: JSON) -> Output:
+def _told(found: list[Found], key: str, marks_after: int, ranking: JSON) -> Output:
     number, _, position = key.rpartition("/tool:")[2].partition(":")
     first = int(position) * PLACES_OF_CALL
     passages: dict[str, list[str]] = {}
@@ -68,7 +69,7 @@ def _told(found: list[Found], key: str, ranking: JSON) -> Output:
         size += len(one.text.encode())
         if size > MAX_BYTES:
             break
-        mark = mark_of(int(number), place)
+        mark = mark_of(marks_after + int(number), place)
         passages[mark] = [one.file_id, one.filename, one.text]
         shown.append(f"【{mark}†source】 {one.filename}{', ' + one.place if one.place else ''}\n{one.text}")
     results = [_result(one) for one in found[: len(shown)]]

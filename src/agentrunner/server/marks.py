@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from agentrunner.types import JSON
@@ -13,6 +13,7 @@ _PLACE = "sandbox:/mnt/data/"
 _PATH = re.compile(r"sandbox:/mnt/data/([^\s()\[\]{}<>\"'`]+)")
 _LINK = re.compile(r"""\]\(<?(?P<whole>sandbox:/mnt/data/(?:[^()\n]|\([^()\n]*\)){1,1024}?)>?(?:\s+"[^"\n]*")?\)""")
 """In a link a name may have spaces and parentheses: its end is the link's."""
+MAX_REQUESTS = 100_000
 QUOTE_CHARS = 1_000
 """Of a passage that is quoted with its annotation: the whole stands in the run's step."""
 
@@ -23,6 +24,13 @@ class Passage(NamedTuple):
     file_id: str
     filename: str
     text: str
+
+
+def marks_in(texts: Iterable[str]) -> int:
+    """The highest number of a request in the marks of these texts; 0 without any. Nobody asks that often: what is
+    higher was made up."""
+    numbers = [int(match[1].partition(":")[0]) for text in texts for match in _MARK.finditer(text)]
+    return max((number for number in numbers if number < MAX_REQUESTS), default=0)
 
 
 def mark_of(number: int, place: int) -> str:

@@ -82,13 +82,13 @@ class Tools:
         names, notes = await asyncio.to_thread(lay_out, desk.folder, files, self._services.blobs.path)
         return Code(tuple(names), tuple(notes), desk.sandbox.level)
 
-    async def open(self, owner: str, run: JSON, past: Sequence[Event]) -> LocalToolbox:
+    async def open(self, owner: str, run: JSON, past: Sequence[Event], marks_after: int = 0) -> LocalToolbox:
         made: list[Tool] = []
         if _has(run, "code_interpreter"):
             desk = await self._desks.at(run["thread_id"])
             made.append(interpreter_tool(self._services, owner, desk, self._services.settings.python_timeout))
         if _has(run, "file_search"):
-            made.append(search_tool(self._services, owner, run))
+            made.append(search_tool(self._services, owner, run, marks_after))
         outputs = session_folder(self._services.home, run["id"]) / "outputs"
         return LocalToolbox(made, policy=Policy("yes"), outputs=outputs, max_result_bytes=2 * MAX_BYTES)
 
