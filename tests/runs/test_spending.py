@@ -30,7 +30,7 @@ def one_round(request: JSON) -> Answer:
 
 
 def slow_and_short(request: JSON) -> Answer:
-    return Answer("short", delay_s=0.3)
+    return Answer("short", delay_s=20 if request["messages"][-1]["content"] == "slowly" else 0.3)
 
 
 def bill_usd(endpoint: Endpoint) -> float:
@@ -126,7 +126,7 @@ def test_a_thread_that_is_deleted_gives_no_money_back(tmp_path: Path) -> None:
     with spent_key(tmp_path) as (server, client, made):
         before = listed(server)["spent_usd"]
         server.agent("keys", "limit", "office", "--max-cost", "1")
-        (run,) = begin(client, made, 1)
+        run = client.beta.threads.runs.create(thread_id=thread(client, "slowly"), assistant_id=made)
         wait_until(lambda: listed(server)["reserved_usd"] > 0)
         client.beta.threads.delete(run.thread_id)
 

@@ -8,7 +8,7 @@ from agentrunner.errors import UsageError
 from agentrunner.journal.database import Execute
 from agentrunner.journal.encoding import decode
 from agentrunner.server.expiry import remove_file, remove_store
-from agentrunner.server.forgetting import remove_sessions
+from agentrunner.server.removing import remove_sessions
 from agentrunner.server.services import Services
 from agentrunner.server.storage.tables import Tenant, public
 from agentrunner.server.stores import show_store

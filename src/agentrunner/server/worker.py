@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from agentrunner.errors import AgentError, Fenced, SessionBusy
 from agentrunner.journal import SessionLock
 from agentrunner.journal.encoding import decode
-from agentrunner.server.forgetting import remove_session, remove_sessions
+from agentrunner.server.removing import remove_session, remove_sessions
 from agentrunner.server.live import Live, live_run
 from agentrunner.server.runs import post
 from agentrunner.server.services import Services
