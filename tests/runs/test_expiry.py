@@ -68,6 +68,7 @@ async def new_run(services: Services, text: str, tools: Any = PRICES, resources:
 async def until(services: Services, run: JSON, wanted: Callable[[JSON], bool]) -> JSON:
     async with asyncio.timeout(15):
         while True:
+            await services.worker.write_out(OWNER, run["thread_id"])  # as every request does
             found = await services.store.read(OWNER, lambda t: t.need("run", run["id"], run["thread_id"]))
             if wanted(found):
                 return found
@@ -75,6 +76,7 @@ async def until(services: Services, run: JSON, wanted: Callable[[JSON], bool]) -
 
 
 async def steps_of(services: Services, run: JSON) -> list[str]:
+    await services.worker.write_out(OWNER, run["thread_id"])
     steps = await services.store.read(OWNER, lambda t: t.all("step", parent=run["id"]))
     return [step["status"] for step in steps]
 
