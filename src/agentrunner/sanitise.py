@@ -26,6 +26,8 @@ _INVISIBLE = (
 _DROP = re.compile(f"[{_INVISIBLE}]")
 _BREAK = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ODD = re.compile(f"[{_INVISIBLE}\u2028\u2029\ud800-\udfff]")
+"""One of these is in whatever the others find: most text has none."""
 
 
 def clean(text: str, keep: str = "\n\t") -> str:
@@ -33,11 +35,12 @@ def clean(text: str, keep: str = "\n\t") -> str:
 
     Line breaks of every sort become a line feed; a line feed or tab that is not in `keep` becomes a space. Lone
     surrogates become U+FFFD, so the result can always be encoded."""
-    if text.isascii() and (text if keep != "\n\t" else text.replace("\n", " ").replace("\t", " ")).isprintable():
+    if text.isascii() and text.isprintable():
         return text
-    text = _SEQUENCES.sub("", text)
-    text = _BREAK.sub("\n", text)
-    text = _SURROGATE.sub("\ufffd", _DROP.sub("", text))
+    if _ODD.search(text):
+        text = _SEQUENCES.sub("", text)
+        text = _BREAK.sub("\n", text)
+        text = _SURROGATE.sub("\ufffd", _DROP.sub("", text))
     for character in "\n\t":
         if character not in keep:
             text = text.replace(character, " ")
