@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from urllib.parse import unquote
 
-from agentrunner.journal import session_folder
+from agentrunner.journal.sessions import make_private
 from agentrunner.server.desks import Desks, lay_out
 from agentrunner.server.file_search import MAX_BYTES, search_form, search_tool
 from agentrunner.server.interpreter import interpreter_tool, python_form, save
@@ -44,6 +46,10 @@ class Tools:
     @cached_property
     def prompts(self) -> Mapping[str, str]:
         return load_prompts(self._services.settings.prompts)
+
+    @cached_property
+    def _sessions(self) -> Path:
+        return make_private(self._services.home, "sessions")
 
     async def run(self) -> None:
         """Clears desks that nobody uses, until cancelled; then all of them."""
@@ -89,8 +95,10 @@ class Tools:
             made.append(interpreter_tool(self._services, owner, desk, self._services.settings.python_timeout))
         if _has(run, "file_search"):
             made.append(search_tool(self._services, owner, run, marks_after))
-        outputs = session_folder(self._services.home, run["id"]) / "outputs"
-        return LocalToolbox(made, policy=Policy("yes"), outputs=outputs, max_result_bytes=2 * MAX_BYTES)
+        folder = self._sessions / run["id"]
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700, parents=True)
+        return LocalToolbox(made, policy=Policy("yes"), outputs=folder / "outputs", max_result_bytes=2 * MAX_BYTES)
 
     async def save_named(self, owner: str, view: RunView, event: Event) -> None:
         """Make files of those that an answer links to."""
