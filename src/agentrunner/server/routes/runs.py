@@ -109,7 +109,8 @@ async def show(request: Request) -> Response:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HOLD_S):
                     await live.settled.wait()
-        if live.shown is not None:
+        # Where another server turned out to work on it, it is no longer here, and only its row knows.
+        if live.shown is not None and services.worker.live(live.view.run["id"]) is live:
             return _shown(services, live.shown)
     thread_id, id_ = await thread_of(request), request.path_params["run_id"]
 
