@@ -215,7 +215,7 @@ def test_a_server_that_is_stopped_ends_no_run(tmp_path: Path) -> None:
     async def check(endpoint: Endpoint) -> None:
         clock = Clock()
         async with at_work(tmp_path, endpoint, clock) as services:
-            run = await new_run(services, "wait 0.5")
+            run = await new_run(services, "wait 2.5")
             services.worker.begin(OWNER, run)
             await until(services, run, has("in_progress"))
         async with at_work(tmp_path, endpoint, clock) as services:
