@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from agentrunner.errors import AgentError, Fenced, SessionBusy
 from agentrunner.journal import SessionLock
 from agentrunner.journal.encoding import decode
-from agentrunner.server.removing import remove_session, remove_sessions
 from agentrunner.server.live import Live, live_run
+from agentrunner.server.removing import remove_session, remove_sessions
 from agentrunner.server.runs import post
 from agentrunner.server.services import Services
 from agentrunner.types import JSON
