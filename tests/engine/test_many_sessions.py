@@ -58,7 +58,9 @@ async def attempt(journal: Journal, id_: str, past: list[Event]) -> Event:
 async def take_over(journal: SqlJournal, id_: str) -> None:
     while True:
         last = journal.last(id_)
-        assert last is not None
+        if last is None:  # it has not begun
+            await asyncio.sleep(0.001)
+            continue
         with contextlib.suppress(Fenced):  # its owner was quicker
             await journal.append(id_, last.seq, [("session.claimed", "", {"owner": "another"})])
             return

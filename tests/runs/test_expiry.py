@@ -50,6 +50,7 @@ async def at_work(folder: Path, endpoint: Endpoint, clock: Clock) -> AsyncGenera
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+            await services.pool.aclose()
 
 
 async def new_run(services: Services, text: str, tools: Any = PRICES, resources: JSON | None = None) -> JSON:
