@@ -53,7 +53,9 @@ async def at_work(folder: Path, endpoint: Endpoint, clock: Clock) -> AsyncGenera
             await services.pool.aclose()
 
 
-async def new_run(services: Services, text: str, tools: Any = PRICES, resources: JSON | None = None) -> JSON:
+async def new_run(
+    services: Services, text: str, tools: Any = PRICES, resources: JSON | None = None, *, stream: bool = False
+) -> JSON:
     now = services.now
     body = CREATE_THREAD({"messages": [{"role": "user", "content": text}]}, "")
 
@@ -61,7 +63,7 @@ async def new_run(services: Services, text: str, tools: Any = PRICES, resources:
         made = new_assistant(new_id("assistant"), now, {"model": "any", "tools": tools}, resources or {})
         t.add("assistant", made)
         thread = create_thread(t, body, now)
-        return add_run(t, thread["id"], create_run({"assistant_id": made["id"]}, ""), now)[0]
+        return add_run(t, thread["id"], create_run({"assistant_id": made["id"], "stream": stream}, ""), now)[0]
 
     return await services.store.write(OWNER, work)
 
@@ -152,8 +154,10 @@ def test_a_stream_says_that_its_run_expired_and_what_with_it(tmp_path: Path, end
     async def check() -> None:
         clock = Clock()
         async with at_work(tmp_path, endpoint, clock) as services:
-            run = await new_run(services, "stall these words come before the time is up, the others do not")
-            live, begun = services.worker.begin(OWNER, run | {"_stream": True}), clock.now
+            run = await new_run(
+                services, "stall these words come before the time is up, the others do not", stream=True
+            )
+            live, begun = services.worker.begin(OWNER, run), clock.now
             came = ""
             async with asyncio.timeout(15):
                 async for piece in server_sent(live.feed, live.feed.follow()):
