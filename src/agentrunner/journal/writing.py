@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from agentrunner.errors import AgentError
+from agentrunner.errors import AgentError, Fenced
 from agentrunner.journal.blobs import write_blob
 from agentrunner.journal.database import Database, Execute
 from agentrunner.journal.encoding import encode, now, summary
@@ -89,6 +89,12 @@ class Writer:
         """All in one durable commit. Where one cannot be written because its session went on without this writer, its
         place holds the error, and nothing of it was written; any other failure is raised, and nothing at all was."""
         failures: list[AgentError | None] = [None] * len(batches)
+        if len(batches) == 1:
+            try:
+                self.write(batches[0])
+            except Fenced as error:
+                failures = [error]
+            return failures
 
         def insert(execute: Execute) -> list[AgentError | None]:
             failures[:] = [None] * len(batches)
