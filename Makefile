@@ -23,7 +23,7 @@ check:  ## format, lint, types and the house test, changing nothing
 	$(BIN)/pytest -q tests/test_house.py
 
 test:  ## the default tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3
 
 attacks:  ## every attack on the sandbox, behind every wall of this machine
 	$(BIN)/pytest -m "slow or not slow" -r s tests/attacks tests/sandbox

@@ -25,7 +25,7 @@ LOOK_S = 0.25
 """How often runs are looked at whose time is up."""
 WRITE_OUT_S = 1.0
 """How old rows may be that nobody of this server asks for: what other servers show."""
-LOOKS_FOR_ORPHANS = 20
+LOOKS_FOR_ORPHANS = 6
 """Every so many of these looks are also for runs that another server left."""
 CATCH_UP_S = 5.0
 """What runs of an earlier server get at most to be as far as it had told before requests are answered."""
