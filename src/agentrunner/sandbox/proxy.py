@@ -44,16 +44,20 @@ class _Head:
 
 async def serve(network: Network, control: socket.socket, over: asyncio.Future[None]) -> None:
     """Takes the listening socket that comes over `control`, and answers on it until `over` is done."""
-    with control:
-        receiving = asyncio.ensure_future(_listener(control))
+    with control, contextlib.ExitStack() as received:
+        receiving = asyncio.ensure_future(_listener(control, received))
         try:
             await asyncio.wait({receiving, over}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not receiving.done():
                 receiving.cancel()
-    listener = receiving.result() if receiving.done() and not receiving.cancelled() else None
-    if listener is None:
-        return
+        listener = receiving.result() if receiving.done() and not receiving.cancelled() else None
+        if listener is not None:
+            control.close()
+            await _answer(network, listener, over)
+
+
+async def _answer(network: Network, listener: socket.socket, over: asyncio.Future[None]) -> None:
     running: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,8 +78,8 @@ async def serve(network: Network, control: socket.socket, over: asyncio.Future[N
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _listener(control: socket.socket) -> socket.socket | None:
-    """None when nothing of the kind comes."""
+async def _listener(control: socket.socket, received: contextlib.ExitStack) -> socket.socket | None:
+    """None when nothing of the kind comes. What comes is closed with `received`, whatever happens meanwhile."""
     loop = asyncio.get_running_loop()
     control.setblocking(False)
     readable: asyncio.Future[None] = loop.create_future()
@@ -94,7 +98,7 @@ async def _listener(control: socket.socket) -> socket.socket | None:
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
     if len(fds) != 1:
         return None
-    return socket.socket(fileno=fds[0])
+    return received.enter_context(socket.socket(fileno=fds[0]))
 
 
 async def _connection(network: Network, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
