@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx2
+import pytest
 
 JSON = dict[str, Any]
 Limit = tuple[str, str, int, int, Callable[[int], JSON]]
@@ -58,3 +59,23 @@ def reached_but_not_passed(http: httpx2.Client, path: str, param: str, good: JSO
     assert (error["type"], error["param"]) == ("invalid_request_error", param), error
     assert error["message"]
     assert error["code"]
+
+
+def each_is_reached_but_not_passed(limits: Sequence[Limit]) -> Callable[..., None]:
+    """A test with a case for each of these."""
+
+    @pytest.mark.parametrize(
+        ("path", "param", "limit", "past", "body"), limits, ids=[f"{p} {name} {n}" for p, name, n, _, _ in limits]
+    )
+    def test(
+        http: httpx2.Client,
+        fill: Callable[[Any], Any],
+        path: str,
+        param: str,
+        limit: int,
+        past: int,
+        body: Callable[[int], JSON],
+    ) -> None:
+        reached_but_not_passed(http, fill(path), param, fill(body(limit)), fill(body(past)))
+
+    return test

@@ -19,6 +19,7 @@ from tests.server.limits import (
     WITH_THREAD,
     Limit,
     chunking,
+    each_is_reached_but_not_passed,
     function,
     message,
     reached_but_not_passed,
@@ -115,19 +116,7 @@ LIMITS: list[Limit] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("path", "param", "limit", "past", "body"), LIMITS, ids=[f"{p} {name} {n}" for p, name, n, _, _ in LIMITS]
-)
-def test_a_limit_is_reached_but_not_passed(
-    http: httpx2.Client,
-    fill: Callable[[Any], Any],
-    path: str,
-    param: str,
-    limit: int,
-    past: int,
-    body: Callable[[int], JSON],
-) -> None:
-    reached_but_not_passed(http, fill(path), param, fill(body(limit)), fill(body(past)))
+test_a_limit_is_reached_but_not_passed = each_is_reached_but_not_passed(LIMITS)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ class Connection:
             await asyncio.to_thread(_import)
         import aiohttp
 
-        connect = aiohttp.ClientTimeout(sock_connect=min(timeout_s, CONNECT_TIMEOUT_S))
+        connect = aiohttp.ClientTimeout(connect=min(timeout_s, CONNECT_TIMEOUT_S))
         # aiohttp warns of long bodies that are given as bytes.
         data = body if len(body) < LARGE_BYTES else io.BytesIO(body)
         try:
