@@ -339,6 +339,16 @@ def test_a_connection_that_breaks_may_have_been_billed(fault: Any, stream: bool)
         assert failure(endpoint, stream=stream).kind == "unknown"
 
 
+@both_ways
+def test_a_kept_connection_that_breaks_is_not_asked_again_behind_the_engines_back(stream: bool) -> None:
+    """The request may have been billed: whether it is sent again, and what that may cost, the engine decides."""
+    with Endpoint([text("fine"), text("lost", fault="drop"), text("bought twice")]) as endpoint:
+        with pytest.raises(ModelError) as raised:
+            ask(model(endpoint.base_url, stream=stream), request(), request())
+        assert raised.value.kind == "unknown"
+        assert (len(endpoint.requests), endpoint.connections) == (2, 1)
+
+
 def test_a_stream_that_ends_early_is_no_answer() -> None:
     with Endpoint([text("hello " * 100, fault="cut_stream")]) as endpoint:
         problem = failure(endpoint, stream=True)

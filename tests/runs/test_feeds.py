@@ -7,6 +7,7 @@ import asyncio
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -85,12 +86,14 @@ def test_who_comes_in_the_middle_of_a_message_has_all_of_it_in_the_end(client: O
     assert begun["content"][0]["text"]["value"] + "".join(pieces) == texts(client, talk)[-1]
 
 
-def test_a_server_that_stops_says_so_in_its_streams_and_its_runs_go_on_later(tmp_path: Path) -> None:
+def stalling() -> tuple[list[bool], Callable[[Any], Answer]]:
+    """A script that obeys while the first of these is true, and gives a whole answer after that."""
     stalls = [True]
+    return stalls, lambda request: obey(request) if stalls[0] else Answer("the whole answer")
 
-    def answer(request: Any) -> Answer:
-        return obey(request) if stalls[0] else Answer("the whole answer")
 
+def test_a_server_that_stops_says_so_in_its_streams_and_its_runs_go_on_later(tmp_path: Path) -> None:
+    stalls, answer = stalling()
     with Endpoint(answer) as endpoint, server_in(tmp_path, endpoint) as server:
         client = server.client()
         talk, run_id = thread(client, LONG), ""
@@ -115,11 +118,7 @@ def test_a_server_that_stops_says_so_in_its_streams_and_its_runs_go_on_later(tmp
 
 
 def test_a_server_that_is_killed_in_the_middle_of_a_message_finishes_that_message_later(tmp_path: Path) -> None:
-    stalls = [True]
-
-    def answer(request: Any) -> Answer:
-        return obey(request) if stalls[0] else Answer("the whole answer")
-
+    stalls, answer = stalling()
     with Endpoint(answer) as endpoint, server_in(tmp_path, endpoint) as server:
         client = server.client()
         talk = thread(client, LONG)
