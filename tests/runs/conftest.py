@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,11 +31,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning"))
 
 
+_held: dict[str, threading.Event] = {}
+
+
+def let_go(name: str) -> None:
+    _held.setdefault(name, threading.Event()).set()
+
+
 def obey(request: JSON) -> Answer:
     """`call a b`: calls these, then says what they returned; `run CODE` and `search WORDS` call the server's tools,
     then link to out.csv or cite what was found first; `link NAME|CODE`: runs it, then links to NAME; `wait 2`: answers
-    after so many seconds; `refuse`: fails; `long`: is cut off; `filter ...`: is cut by a filter; `stall ...`: begins to
-    say it; `say ...`: says it; anything else: says how many messages it was given."""
+    after so many seconds; `hold NAME`: answers once the test has `let_go` of the name; `refuse`: fails; `long`: is cut
+    off; `filter ...`: is cut by a filter; `stall ...`: begins to say it; `say ...`: says it; anything else: says how
+    many messages it was given."""
     messages = request["messages"]
     asked = max(index for index, message in enumerate(messages) if message["role"] == "user")
     results = [str(message["content"]) for message in messages[asked:] if message["role"] == "tool"]
@@ -58,6 +67,8 @@ def obey(request: JSON) -> Answer:
             return Answer(calls=(("file_search", {"query": rest}),))
         case "wait":
             return Answer("waited", delay_s=float(rest))
+        case "hold":
+            return Answer("held", after=_held.setdefault(rest, threading.Event()))
         case "refuse":
             return Answer(status=400, body=b'{"error":{"message":"I refuse"}}')
         case "long":

@@ -9,7 +9,7 @@ import time
 import pytest
 from openai import BadRequestError, OpenAI
 
-from tests.runs.conftest import PRICES, Server, assistant, texts, thread
+from tests.runs.conftest import PRICES, Server, assistant, let_go, texts, thread
 
 
 def test_an_active_run_keeps_its_thread_from_messages_and_other_runs(client: OpenAI) -> None:
@@ -23,16 +23,17 @@ def test_an_active_run_keeps_its_thread_from_messages_and_other_runs(client: Ope
 
 
 def test_a_second_run_waits_for_the_first_where_that_is_wanted(client: OpenAI) -> None:
-    made, talk = assistant(client), thread(client, "wait 0.5")
+    made, talk = assistant(client), thread(client, "hold first")
     first = client.beta.threads.runs.create(thread_id=talk, assistant_id=made)
     second = client.beta.threads.runs.create(thread_id=talk, assistant_id=made, extra_body={"on_active_run": "queue"})
     assert client.beta.threads.runs.retrieve(second.id, thread_id=talk).status == "queued"
+    let_go("first")
 
     second = client.beta.threads.runs.poll(second.id, thread_id=talk)
 
     assert second.status == "completed"
     assert client.beta.threads.runs.retrieve(first.id, thread_id=talk).status == "completed"
-    assert texts(client, talk) == ["wait 0.5", "waited", "waited"]
+    assert texts(client, talk) == ["hold first", "held", "held"]
 
 
 def test_a_second_run_cancels_the_first_where_that_is_wanted(client: OpenAI) -> None:
@@ -48,16 +49,17 @@ def test_a_second_run_cancels_the_first_where_that_is_wanted(client: OpenAI) -> 
 
 def test_of_runs_that_each_want_the_others_cancelled_the_last_one_goes_on(client: OpenAI) -> None:
     """Also where the one before is not yet cancelled, or waits for that."""
-    made, talk = assistant(client), thread(client, "wait 1")
+    made, talk = assistant(client), thread(client, "hold until the last")
     runs = client.beta.threads.runs
     made_runs = [
         runs.create(thread_id=talk, assistant_id=made, extra_body={"on_active_run": how})
         for how in ("error", "queue", "cancel", "cancel", "cancel")
     ]
+    let_go("until the last")
 
     assert runs.poll(made_runs[-1].id, thread_id=talk).status == "completed"
     assert [run.status for run in runs.list(talk, order="asc")] == ["cancelled"] * 4 + ["completed"]
-    assert texts(client, talk) == ["wait 1", "waited"]
+    assert texts(client, talk) == ["hold until the last", "held"]
 
 
 def test_a_run_that_ends_while_it_is_to_be_cancelled_for_another_does_no_harm(client: OpenAI) -> None:

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
-from tests.runs.conftest import PRICES, Server, assistant, server_in, texts, thread, wait_until
+from tests.runs.conftest import PRICES, Server, assistant, let_go, server_in, texts, thread, wait_until
 from tests.support.endpoint import Answer, Endpoint
 
 HOSTILE = 'a\n\nevent: done\ndata: [DONE]\n\n\r\n\r\nevent: error\rdata: {}\u2028\u0085\x00\x1b[31m","x":"'
@@ -83,7 +83,7 @@ def test_a_run_that_is_cancelled_while_outputs_are_submitted_comes_to_one_end(cl
 
 
 def test_of_runs_that_are_made_at_the_same_time_one_is_made(client: OpenAI) -> None:
-    talk, who = thread(client, "wait 0.3"), assistant(client)
+    talk, who = thread(client, "hold the one"), assistant(client)
     made: list[str] = []
 
     def create(_: int) -> int:
@@ -92,6 +92,7 @@ def test_of_runs_that_are_made_at_the_same_time_one_is_made(client: OpenAI) -> N
     with ThreadPoolExecutor(6) as pool:
         codes = list(pool.map(create, range(6)))
     assert sorted(codes) == [200, 400, 400, 400, 400, 400]
+    let_go("the one")
     assert client.beta.threads.runs.poll(made[0], thread_id=talk).status == "completed"
 
 

@@ -66,7 +66,7 @@ def test_a_run_that_waits_for_another_is_cancelled_at_once_through_another_serve
 def test_a_thread_that_is_deleted_through_another_server_leaves_no_session(
     client: OpenAI, second: OpenAI, server: Server
 ) -> None:
-    talk = thread(client, "wait 2")
+    talk = thread(client, "wait 20")
     run = client.beta.threads.runs.create(thread_id=talk, assistant_id=assistant(client))
     wait_until(lambda: run.id in server.agent("sessions", "list", "--json").out)
     second.beta.threads.delete(talk)
@@ -120,7 +120,7 @@ def sessions(server: Server) -> str:
 
 def test_a_thread_that_is_removed_in_the_terminal_takes_its_sessions_with_it(client: OpenAI, server: Server) -> None:
     waits = assistant(client, *PRICES)
-    talks = [thread(client, words) for words in ("hello", "call price", "wait 1")]
+    talks = [thread(client, words) for words in ("hello", "call price", "wait 20")]
     runs = [client.beta.threads.runs.create(thread_id=talk, assistant_id=waits) for talk in talks]
     for run in runs[:2]:
         client.beta.threads.runs.poll(run.id, thread_id=run.thread_id)

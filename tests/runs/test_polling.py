@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
-from tests.runs.conftest import JSON, PRICES, Server, assistant, function, server_in, texts, thread, wait_until
+from tests.runs.conftest import JSON, PRICES, Server, assistant, function, let_go, server_in, texts, thread, wait_until
 from tests.support.endpoint import Answer, Endpoint
 
 ACTIVE = ("queued", "in_progress")
@@ -325,11 +326,12 @@ def test_a_run_can_be_asked_for_again_at_once(client: OpenAI, server: Server) ->
 
 def test_who_polls_until_the_end_is_answered_at_the_end(client: OpenAI) -> None:
     polls = {"X-Stainless-Poll-Helper": "true"}
-    made, brief, long = assistant(client), thread(client, "wait 0.4"), thread(client, "wait 20")
+    made, brief, long = assistant(client), thread(client, "hold a moment"), thread(client, "wait 20")
     runs = [client.beta.threads.runs.create(thread_id=talk, assistant_id=made) for talk in (brief, long)]
     assert client.beta.threads.runs.retrieve(runs[0].id, thread_id=brief).status in ACTIVE
+    threading.Timer(0.3, let_go, ["a moment"]).start()
     assert client.beta.threads.runs.retrieve(runs[0].id, thread_id=brief, extra_headers=polls).status == "completed"
-    assert texts(client, brief) == ["wait 0.4", "waited"]
+    assert texts(client, brief) == ["hold a moment", "held"]
 
     started = time.monotonic()
     assert client.beta.threads.runs.retrieve(runs[1].id, thread_id=long, extra_headers=polls).status == "in_progress"

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from openai import BadRequestError, OpenAI
 
-from tests.runs.conftest import assistant, server_in, texts, thread, wait_until
+from tests.runs.conftest import assistant, let_go, server_in, texts, thread, wait_until
 from tests.support.endpoint import Answer, Endpoint
 
 CODE = {"type": "code_interpreter"}
@@ -56,7 +56,7 @@ def test_a_run_that_is_being_cancelled_cannot_be_cancelled_again(client: OpenAI)
 
 
 def test_a_run_that_waits_for_another_is_cancelled_alone(client: OpenAI) -> None:
-    made, talk = assistant(client), thread(client, "wait 1")
+    made, talk = assistant(client), thread(client, "hold the first")
     runs = client.beta.threads.runs
     first = runs.create(thread_id=talk, assistant_id=made)
     second = runs.create(thread_id=talk, assistant_id=made, extra_body={"on_active_run": "queue"})
@@ -64,10 +64,11 @@ def test_a_run_that_waits_for_another_is_cancelled_alone(client: OpenAI) -> None
     runs.cancel(second.id, thread_id=talk)
 
     second = runs.poll(second.id, thread_id=talk)
+    let_go("the first")
     assert (second.status, second.started_at, steps_of(client, second)) == ("cancelled", None, [])
     assert second.cancelled_at is not None
     assert runs.poll(first.id, thread_id=talk).status == "completed"
-    assert texts(client, talk) == ["wait 1", "waited"]
+    assert texts(client, talk) == ["hold the first", "held"]
 
 
 @pytest.mark.usefixtures("full_sandbox")

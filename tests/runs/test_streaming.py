@@ -13,7 +13,7 @@ import pytest
 from openai import AssistantEventHandler, NotFoundError, OpenAI
 from typing_extensions import override
 
-from tests.runs.conftest import PRICES, Server, assistant, server_in, texts, thread, wait_until
+from tests.runs.conftest import PRICES, Server, assistant, let_go, server_in, texts, thread, wait_until
 from tests.support.endpoint import Answer, Endpoint
 
 BEGINNING = ["thread.run.created", "thread.run.queued", "thread.run.in_progress"]
@@ -188,23 +188,26 @@ def test_an_answer_that_breaks_off_and_is_asked_for_again_is_another_message(tmp
 
 
 def test_a_client_that_goes_away_does_not_lose_its_run(client: OpenAI, endpoint: Endpoint) -> None:
-    talk = thread(client, "wait 0.5")
+    talk = thread(client, "hold until it is gone")
     stream = client.beta.threads.runs.create(thread_id=talk, assistant_id=assistant(client), stream=True)
     run = next(iter(stream)).data
     stream.close()
+    let_go("until it is gone")
 
     found = client.beta.threads.runs.poll(cast(Any, run).id, thread_id=talk)
 
-    assert (found.status, texts(client, talk)) == ("completed", ["wait 0.5", "waited"])
+    assert (found.status, texts(client, talk)) == ("completed", ["hold until it is gone", "held"])
 
 
 def test_a_client_that_lost_its_stream_follows_again(client: OpenAI, endpoint: Endpoint) -> None:
-    talk, before = thread(client, "wait 0.7"), len(endpoint.requests)
+    talk, before = thread(client, "hold until it follows"), len(endpoint.requests)
     run = client.beta.threads.runs.create(thread_id=talk, assistant_id=assistant(client))
     wait_until(lambda: len(endpoint.requests) > before)
-    path = f"threads/{talk}/runs/{run.id}?stream=true"
+    url = f"{client.base_url}threads/{talk}/runs/{run.id}?stream=true"
     for expected in (["thread.run.in_progress", *MESSAGE, "thread.run.completed"], ["thread.run.completed"]):
-        lines = httpx2.get(f"{client.base_url}{path}", timeout=30).text.splitlines()
+        with httpx2.stream("GET", url, timeout=30) as stream:
+            let_go("until it follows")
+            lines = list(stream.iter_lines())
         assert [line[7:] for line in lines if line.startswith("event: ")] == [*expected, "done"]
 
 
@@ -224,12 +227,13 @@ def test_a_server_that_is_killed_goes_on_with_its_runs(client: OpenAI, server: S
     made, before = assistant(client, *PRICES), len(endpoint.requests)
     waiting = thread(client, "call price")
     asked = client.beta.threads.runs.create_and_poll(thread_id=waiting, assistant_id=made)
-    busy = [thread(client, "wait 1.5") for _ in range(3)]
+    busy = [thread(client, "hold on") for _ in range(3)]
     runs = [client.beta.threads.runs.create(thread_id=talk, assistant_id=made) for talk in busy]
     wait_until(lambda: len(endpoint.requests) >= before + 4)
     server.kill()
     time.sleep(0.1)
     server.start()
+    let_go("on")
     with server.client() as again:
         ended = [again.beta.threads.runs.poll(run.id, thread_id=run.thread_id) for run in runs]
         [call] = cast(Any, asked.required_action).submit_tool_outputs.tool_calls
@@ -238,7 +242,7 @@ def test_a_server_that_is_killed_goes_on_with_its_runs(client: OpenAI, server: S
         done = submit(run_id=asked.id, thread_id=waiting, tool_outputs=[given])
 
         assert [run.status for run in ended] == ["completed"] * 3
-        assert [texts(again, talk) for talk in busy] == [["wait 1.5", "waited"]] * 3
+        assert [texts(again, talk) for talk in busy] == [["hold on", "held"]] * 3
         assert (done.status, texts(again, waiting)[-1]) == ("completed", "the results: 7")
     # What was on its way when the server was killed is asked again; what had been answered is not.
     assert len(endpoint.requests) == before + 1 + 3 + 3 + 1

@@ -43,6 +43,8 @@ class Answer:
     body: bytes | None = None
     """Sent as it is, in place of an answer."""
     delay_s: float = 0.0
+    after: threading.Event | None = None
+    """What it waits for, a minute at most."""
     fault: Fault = ""
     """cut_body: the connection closes in the middle of the body; cut_stream: a stream that ends early, but cleanly;
     stall: a stream that stops in the middle; drop: the connection closes without an answer; hang: never answers."""
@@ -271,6 +273,8 @@ def _handler_for(endpoint: Endpoint) -> type[BaseHTTPRequestHandler]:
             data, answer = endpoint.answer_to("POST", self.path, headers, body)
             if endpoint.latency_s or answer.delay_s:
                 time.sleep(endpoint.latency_s + answer.delay_s)
+            if answer.after is not None:
+                answer.after.wait(timeout=60)
             if answer.fault == "hang":
                 endpoint.closing.wait()
             if answer.fault in ("hang", "drop"):
