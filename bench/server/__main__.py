@@ -18,7 +18,7 @@ import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from bench.server.clients import Client, all_at, threads
+from bench.server.clients import Client, all_at, official_alone, threads
 
 STEPS = 5
 DELAY_MS = 50
@@ -144,6 +144,8 @@ def main() -> None:
         )
         print("| | p50 | p95 | CPU ms of the server per answer |\n| --- | --- | --- | --- |")
         row("the endpoint alone", asyncio.run(model_alone(int(said), count)))
+        idle = f"http://127.0.0.1:{said.strip()}/{STEPS}/{DELAY_MS}/v1"
+        row("OpenAI's client before a server without work", asyncio.run(official_alone(idle, count)))
         for apart_ms in arguments.apart_ms:
             for how in ("polling", "streaming"):
                 before = used_s(pid)

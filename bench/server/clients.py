@@ -6,6 +6,7 @@ Each keeps one connection, and waits between polls for as long as the server ask
 import asyncio
 import json
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,6 +79,22 @@ async def streamed(client: Client, thread: str, assistant: str) -> float:
     names = await client.events("POST", f"/threads/{thread}/runs", {"assistant_id": assistant, "stream": True})
     _must_be_completed(names[-1].removeprefix("thread.run."))
     return time.perf_counter() - begun
+
+
+async def official_alone(url: str, count: int) -> Sequence[float]:
+    """Seconds that OpenAI's client takes for runs that cost their server nothing."""
+    from openai import AsyncOpenAI
+
+    async def one() -> float:
+        begun = time.perf_counter()
+        made = await client.beta.threads.runs.create_and_poll(thread_id="thread_1", assistant_id="asst_1")
+        _must_be_completed(made.status)
+        return time.perf_counter() - begun
+
+    warnings.simplefilter("ignore", DeprecationWarning)  # It warns that what it calls is gone.
+    async with AsyncOpenAI(base_url=url, api_key="none") as client:
+        await one()  # what is made once for the process is there then
+        return await asyncio.gather(*(one() for _ in range(count)))
 
 
 async def all_at(port: int, how: str, assistant: str, count: int, apart_s: float) -> Sequence[float]:

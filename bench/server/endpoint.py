@@ -3,6 +3,9 @@
 `/STEPS/DELAY_MS/v1/chat/completions` answers STEPS requests of a conversation, each after the delay: all but the last
 with a call of file search. It keeps nothing: how far a conversation is, is seen from the results in it. Answers go out
 as events where the request asks for them, the last one in PIECES pieces.
+
+`/STEPS/DELAY_MS/v1/threads/THREAD/runs` is a server without any work: a run is made at once, and who asks for it hears
+that it is completed after STEPS times the delay.
 """
 
 import asyncio
@@ -50,6 +53,11 @@ def events(number: int, steps: int, body_bytes: int) -> bytes:
     return b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
 
 
+def run(status: str) -> bytes:
+    found = {"id": "run_1", "object": "thread.run", "created_at": 1, "thread_id": "thread_1", "assistant_id": "asst_1"}
+    return json.dumps({**found, "status": status, "model": "m", "instructions": "", "tools": []}).encode()
+
+
 def _usage(body_bytes: int) -> dict[str, int]:
     tokens = body_bytes // 4
     return {"prompt_tokens": tokens, "completion_tokens": 20, "total_tokens": tokens + 20}
@@ -75,6 +83,11 @@ class Connection(asyncio.Protocol):
             return
         self._data.clear()  # No client sends its next request before it has the answer to this one.
         steps, delay_ms = (int(part) for part in first.split(" ")[1].strip("/").split("/")[:2])
+        if "/threads/" in first:
+            asks = first.startswith("GET ")
+            body, seconds = run("completed" if asks else "queued"), steps * delay_ms / 1000 if asks else 0
+            asyncio.get_running_loop().call_later(seconds, self._send, body, False)
+            return
         number = 1 + sum(rest.count(role) for role in (b'"role":"tool"', b'"role": "tool"'))
         streams = any(wish in rest for wish in (b'"stream":true', b'"stream": true'))
         body = (events if streams else whole)(number, steps, len(rest))
