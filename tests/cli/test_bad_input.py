@@ -81,11 +81,11 @@ def test_an_unknown_option_in_agent_toml(agent: Agent) -> None:
 
 
 def test_an_unknown_option_on_the_command_line(agent: Agent) -> None:
-    one_line(agent("run", "hi", "--max-stepz", "3"), 2, "--max-stepz")
+    one_line(agent("run", "hi", "--max-stepz", "3"), 2, "--max-stepz", "--max-steps,", "'agent run --help'")
 
 
 def test_an_unknown_command(agent: Agent) -> None:
-    one_line(agent("runn", "hi"), 2, "runn")
+    one_line(agent("runn", "hi"), 2, "runn", "'agent --help'")
 
 
 @pytest.mark.parametrize("value", ["ten", "-1", "1.5"])

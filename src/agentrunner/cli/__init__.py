@@ -16,10 +16,10 @@ COMMANDS = {
     "run": ("run", "Start a session: take a goal to a verified end."),
     "resume": ("run", "Go on with a saved session."),
     "replay": ("replay", "Run a session again from its journal, offline, and compare."),
-    "sessions": ("sessions", "List, show, fork, export and remove saved sessions."),
+    "sessions": ("sessions", "List, show, fork, export, import, move and remove saved sessions."),
     "report": ("sessions", "Write one self-contained HTML file about a session."),
     "serve": ("serve", "Serve the Assistants API to programs written for it."),
-    "keys": ("keys", "Create, list and remove the API keys of the server."),
+    "keys": ("keys", "Create, list, limit and remove the API keys of the server."),
     "assistants": ("objects", "List, show and remove the server's assistants."),
     "threads": ("objects", "List, show and remove the server's threads."),
     "files": ("objects", "List, show and remove the server's files."),
@@ -101,10 +101,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Usage errors of the command line parser have no public base class; all others are bugs, with their traceback.
         if not hasattr(error, "format_message"):
             raise
-        if not str(error.format_message()):  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
-            sys.exit(2)  # `agent` alone: its help was printed.
-        fail(str(error.format_message()), 2)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
+        if said := _said_by_parser(error):
+            fail(said, 2)
+        sys.exit(2)  # `agent` alone: its help was printed.
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _said_by_parser(error: Any) -> str:
+    """What was wrong with the words of the command line, and where the right ones stand."""
+    said = str(error.format_message()).replace(": Value error, ", ": ").rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{said}; see '{context.command_path if context else 'agent'} --help'" if said else ""
 
 
 def _check_directory() -> None:
