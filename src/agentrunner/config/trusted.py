@@ -29,7 +29,7 @@ def trust(directory: Path, home: Path) -> list[str]:
     """Agree to the project files of `directory` as they are now. Returns the names of those that are there."""
     root = directory.resolve()
     if not root.is_dir():
-        raise UsageError(f"cannot trust {str(directory)!r}: it is not a directory")
+        raise UsageError(f"cannot trust {str(directory)!r}: it is not a directory", "give the directory of a project")
     contents = {name: read_project_file(root / name) for name in PROJECT_FILES}
     trusted = dict(_read(home))
     trusted[str(root)] = {name: _digest(content) for name, content in contents.items() if content is not None}

@@ -88,7 +88,9 @@ def load_script(path: Path | Traversable) -> list[Entry]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"the script {str(path)!r} cannot be read: {reason}") from error
+        raise UsageError(
+            f"the script {str(path)!r} cannot be read: {reason}", "give --script a file of YAML or JSON Lines"
+        ) from error
     items = _read_lines(path, text) if text.lstrip().startswith("{") else _read_yaml(path, text)
     return [_entry(path, number, item) for number, item in enumerate(items, 1)]
 

@@ -20,7 +20,9 @@ class Recorder:
         try:
             path.write_bytes(b"")
         except OSError as error:
-            raise UsageError(f"cannot write the script {str(path)!r}: {error.strerror}") from error
+            raise UsageError(
+                f"cannot write the script {str(path)!r}: {error.strerror}", "give --record a file in a folder of yours"
+            ) from error
 
     def __call__(self, event: Event) -> None:
         if event.type != "completion.received" or self.problem:

@@ -68,7 +68,9 @@ async def fork(journal: "SqlJournal", session_id: str, step: int, workspace: Pat
             shutil.rmtree(folder, ignore_errors=True)
             _empty(place, whole=made)
             if isinstance(error, OSError):
-                raise UsageError(f"the fork cannot be written to {str(place)!r}: {error.strerror}") from error
+                raise UsageError(
+                    f"the fork cannot be written to {str(place)!r}: {error.strerror}", "give --workspace another folder"
+                ) from error
             raise
     return Fork(new, place, missing)
 

@@ -105,5 +105,8 @@ def _copy(root: Root, name: str, data: bytes) -> str:
         except PathError:
             continue
         except OSError as error:
-            raise UsageError(f"{candidate!r} cannot be written to the workspace: {error.strerror}") from None
+            raise UsageError(
+                f"{candidate!r} cannot be written to the workspace: {error.strerror}",
+                "make room there, or give --workspace another folder",
+            ) from None
     raise UsageError(f"the workspace holds too many files named like {name!r}", "tidy it up, or give another one")

@@ -28,7 +28,10 @@ async def replay_session(
     then = session_of(events)
     strategies = STRATEGIES | SERVED
     if then.strategy not in strategies:
-        raise UsageError(f"the session's strategy {then.strategy!r} is not part of this version")
+        raise UsageError(
+            f"the session's strategy {then.strategy!r} is not part of this version",
+            "replay it with the version that made it",
+        )
     if settings.prompts is not None and "prompts" not in chosen:
         remark(f"the prompts in {str(settings.prompts)!r} are tried, as the settings say now")
         chosen = chosen | {"prompts"}

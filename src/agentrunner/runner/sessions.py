@@ -149,7 +149,10 @@ async def resume(
             if created["strategy"] in SERVED:
                 raise UsageError(f"session {session_id} is a run of the server", "agent serve goes on with it")
             if created["strategy"] not in STRATEGIES:
-                raise UsageError(f"the session's strategy {created['strategy']!r} is not part of this version")
+                raise UsageError(
+                    f"the session's strategy {created['strategy']!r} is not part of this version",
+                    "resume it with the version that made it",
+                )
             settings = as_it_was(settings, chosen, created["_settings"])
             check_key(settings)
             warm_up(settings)

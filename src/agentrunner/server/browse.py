@@ -39,7 +39,7 @@ def find(execute: Execute, kind: str, prefix: str, now: int) -> Kept:
         return found[0]
     if found:
         raise UsageError(f"{prefix!r} is ambiguous: {len(found)} ids begin with it", "type more of it")
-    raise UsageError(f"there is no {prefix[:120]!r}", "the list shows all of them")
+    raise UsageError(f"there is no {kind} {prefix[:120]!r}", f"'agent {kind}s list' shows all of them")
 
 
 def with_parts(execute: Execute, kind: str, row: Kept) -> JSON:
