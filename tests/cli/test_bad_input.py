@@ -88,6 +88,13 @@ def test_an_unknown_command(agent: Agent) -> None:
     one_line(agent("runn", "hi"), 2, "runn", "'agent --help'")
 
 
+@pytest.mark.parametrize(
+    "command", [("run", "hi", "--sandbox", "ful"), ("sandbox", "run", "--sandbox", "ful", "--", "true")]
+)
+def test_a_word_that_an_option_does_not_know(agent: Agent, command: tuple[str, ...]) -> None:
+    one_line(agent(*command), 2, "--sandbox", "'ful' is not one of 'auto', 'full'", "--help'")
+
+
 @pytest.mark.parametrize("value", ["ten", "-1", "1.5"])
 def test_a_limit_that_is_no_number(agent: Agent, value: str) -> None:
     one_line(agent("run", "hi", "--dry-run", f"--max-steps={value}"), 2, value)

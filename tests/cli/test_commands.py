@@ -2,10 +2,15 @@
 
 import json
 import os
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from tests.support.program import Agent, finish, says, writes
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
@@ -95,14 +100,33 @@ def test_a_sandboxed_command_has_limits(agent: Agent, sandboxed: None) -> None:
     done = agent("sandbox", "run", "--limit", "wall=1", "--", "sleep", "30")
     assert done.code != 0
     assert "1 s" in done.err
-    assert agent("sandbox", "run", "--limit", "wal=1", "--", "true").code == 2
+    refused = agent("sandbox", "run", "--limit", "wal=1", "--", "true")
+    assert refused.code == 2
+    known = refused.err.partition("known: ")[2].partition(";")[0].split(", ")
+    assert "memory" in known
+    shown = agent("sandbox", "run", "--help", env={"COLUMNS": "400"}).out
+    assert set(known) <= set(re.findall(r"\w+", shown))
 
 
 def test_doctor_says_what_holds(agent: Agent) -> None:
     done = agent("doctor", "--json")
     report = json.loads(done.out)
     assert done.code == {"FULL": 0, "PARTIAL": 3, "NONE": 4}[report["level"]]
-    assert agent("doctor").code == done.code
+    shown = agent("doctor")
+    assert shown.code == done.code
+    assert all(name in shown.out for name in report["extras"])
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(report["extras"]) == set(wanted) - {"all", "dev"}
+
+
+def test_doctor_says_where_the_key_comes_from(agent: Agent) -> None:
+    assert "not set" in agent("doctor").out
+    (agent.folder / ".env").write_text("OPENAI_API_KEY=sk-secret\n")
+    shown = agent("doctor").out
+    assert "set, .env" in shown
+    assert "sk-secret" not in shown
+    (agent.folder / "agent.toml").write_text("max_stepz = 1\n")
+    assert "max_stepz" in agent("doctor").out
 
 
 def test_config_says_where_each_value_comes_from(agent: Agent) -> None:

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-config_app = typer.Typer(add_completion=False)
+from agentrunner.cli.options import load_settings
+
+config_app = typer.Typer(add_completion=False, no_args_is_help=True)
 trust_app = typer.Typer(add_completion=False)
 APPS = {"config": config_app, "trust": trust_app}
 
@@ -20,19 +22,17 @@ def config() -> None:
 @config_app.command()
 def show(origin: Annotated[bool, typer.Option("--origin", help="Say where each value came from.")] = False) -> None:
     """Show every setting."""
-    from agentrunner.config import load
     from agentrunner.config import show as table_of
     from agentrunner.sanitise import clean
 
-    loaded = load({}, cwd=Path.cwd(), environ=os.environ)
-    for line in loaded.ignored:
-        print(f"agent: {clean(line)}", file=sys.stderr)
-    for name, value, where in table_of(loaded):
-        print(clean(f"{name:<24} {value:<32} {where}" if origin else f"{name:<24} {value}").rstrip())
+    rows = table_of(load_settings())
+    widest = max(len(name) for name, _, _ in rows)
+    for name, value, where in rows:
+        print(clean(f"{name:<{widest}} {value:<32} {where}" if origin else f"{name:<{widest}} {value}").rstrip())
 
 
 @trust_app.command()
-def trust(directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Default: here.")] = Path()) -> None:
+def trust(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A project's directory.")] = Path()) -> None:
     """Let a directory's project files, as they are now, set guarded settings."""
     from agentrunner.config import load
     from agentrunner.config import trust as agree

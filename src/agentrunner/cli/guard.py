@@ -1,7 +1,6 @@
 """`agent guard`: what the loop guard would have said on recorded traces."""
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agentrunner.cli.options import load_settings
 from agentrunner.errors import UsageError
 from agentrunner.sanitise import clean
 
 if TYPE_CHECKING:
     from agentrunner.guard.limits import Limits
 
-guard_app = typer.Typer(add_completion=False)
+guard_app = typer.Typer(add_completion=False, no_args_is_help=True)
 APPS = {"guard": guard_app}
 
 
@@ -30,14 +30,10 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per trajectory.")] = False,
 ) -> int:
     """Say what the loop guard would have said. Lines without a trajectory are named and left out; then it exits 2."""
-    from agentrunner.config import load
     from agentrunner.guard.traces import read_trajectories
     from agentrunner.runner.guarding import limits_of
 
-    loaded = load({}, cwd=Path.cwd(), environ=os.environ)
-    for line in loaded.ignored:
-        print(f"agent: {clean(line)}", file=sys.stderr)
-    limits = limits_of(loaded.settings)
+    limits = limits_of(load_settings().settings)
     counts = {"stop": 0, "warned": 0, "all": 0, "bad": 0}
     try:
         with file.open("rb") as lines:

@@ -1,14 +1,14 @@
 """`agent keys`: who may use the server."""
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Generator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from agentrunner.cli.options import load_settings
 
 if TYPE_CHECKING:
     from agentrunner.journal.database import Database
@@ -32,11 +32,10 @@ def keys() -> None:
 @contextlib.contextmanager
 def open_tables() -> "Generator[Database]":
     """The server's tables, where the environment and the configuration say."""
-    from agentrunner.config import load
     from agentrunner.journal import open_journal
     from agentrunner.server.storage.schema import prepare
 
-    settings = load({}, cwd=Path.cwd(), environ=os.environ).settings
+    settings = load_settings().settings
     with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
         prepare(journal.database)
         yield journal.database

@@ -1,7 +1,6 @@
 """`agent sessions import` and `agent sessions migrate`: sessions from another machine, and to another database."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agentrunner.cli.options import load_settings
 from agentrunner.errors import SessionBusy, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ def import_(
 
 def _take_in(lines: Iterable[bytes], workspace: Path | None) -> None:
     """Raises `ValueError` for lines that are no exported session."""
-    from agentrunner.config import load
     from agentrunner.journal import SessionLock, open_journal
     from agentrunner.runner.carrying import received
 
@@ -45,7 +44,7 @@ def _take_in(lines: Iterable[bytes], workspace: Path | None) -> None:
     events[0], dropped = _without_guarded(events[0])
     if workspace is not None:
         events[0] = replace(events[0], data=events[0].data | {"workspace": str(workspace.absolute())})
-    settings = load({}, cwd=Path.cwd(), environ=os.environ).settings
+    settings = load_settings().settings
     with (
         contextlib.closing(open_journal(settings.home, settings.database_url)) as journal,
         SessionLock(journal.home, session_id),
@@ -72,10 +71,9 @@ def migrate(
     url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://USER:PASSWORD@HOST:PORT/DATABASE")],
 ) -> None:
     """Copy all sessions from SQLite to PostgreSQL. It may be repeated; what is there already is not copied again."""
-    from agentrunner.config import load
     from agentrunner.journal import SessionLock, copy_session, open_journal
 
-    home = load({}, cwd=Path.cwd(), environ=os.environ).settings.home
+    home = load_settings().settings.home
     if not (home / "agent.db").is_file():
         raise UsageError(f"there is no journal in {str(home)!r}", "set AGENT_HOME to where the sessions are")
     with contextlib.closing(open_journal(home)) as source, contextlib.closing(open_journal(home, url)) as target:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Generator
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agentrunner.cli.options import load_settings
 from agentrunner.errors import UsageError
 from agentrunner.sanitise import clean
 
@@ -84,16 +84,20 @@ def _list(plural: str, kind: str, *, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _opened() -> "Generator[Services]":
-    from agentrunner.config import load
     from agentrunner.server.serve import opened
 
-    with opened(load({}, cwd=Path.cwd(), environ=os.environ).settings) as services:
+    with opened(load_settings().settings) as services:
         yield services
 
 
 def import_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="JSON or JSONL; - is standard input.")],
-    key: Annotated[str, typer.Option("--key", metavar="NAME", help="Whose threads they will be.")] = "",
+    key: Annotated[
+        str,
+        typer.Option(
+            "--key", metavar="NAME", help="The API key whose threads they will be; by default, of programs without one."
+        ),
+    ] = "",
 ) -> None:
     """Make threads of transcripts: messages with role and content, or objects with messages."""
     from agentrunner.server.importing import keep_transcript, read_transcripts

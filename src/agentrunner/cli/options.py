@@ -1,12 +1,19 @@
-"""Command line options made from the settings model, so that flag, variable, help and default are written once."""
+"""The settings as the command line has them: options made from their model, and their values here and now."""
 
 import functools
 import inspect
+import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from agentrunner.sanitise import clean
+
+if TYPE_CHECKING:
+    from agentrunner.config import Loaded
 
 
 def with_settings(command: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
@@ -28,7 +35,7 @@ def with_settings(command: str) -> Callable[[Callable[..., int]], Callable[..., 
                         help=option.help,
                         metavar=option.metavar or None,
                         rich_help_panel=option.panel,
-                        show_default=option.default or False,
+                        show_default=option.default if option.default and command != "resume" else False,
                     ),
                 ],
             )
@@ -54,3 +61,18 @@ def _as_read(kind: Any) -> Any:
 def given(flags: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were used."""
     return {name: value for name, value in flags.items() if value is not None and value != []}
+
+
+def load_settings(flags: Mapping[str, Any] | None = None) -> "Loaded":
+    """The settings as flags, variables and files have them. Says on standard error what was ignored."""
+    from agentrunner.config import load
+
+    loaded = load(flags or {}, cwd=Path.cwd(), environ=os.environ)
+    for line in loaded.ignored:
+        print(f"agent: {clean(line)}", file=sys.stderr)
+    return loaded
+
+
+def chosen(loaded: "Loaded") -> set[str]:
+    """The names of the settings that were given as flags."""
+    return {name for name, origin in loaded.origin.items() if origin.startswith("flag")}

@@ -1,13 +1,14 @@
 """`agent replay`: run a session again from its journal, offline, and say where it would go another way."""
 
 import asyncio
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentrunner.cli.run import load_settings
+from agentrunner.cli.options import chosen, load_settings
 from agentrunner.sanitise import clean
 
 if TYPE_CHECKING:
@@ -29,14 +30,15 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
     """Make a session's requests again and compare them. Nothing is sent and no tool runs; exits 1 at a difference."""
-    from agentrunner.cli.sessions import open_here
+    from agentrunner.journal import open_journal
     from agentrunner.runner.replaying import replay_session
 
-    settings, chosen = load_settings({"prompts": prompts} if prompts else {})
-    with open_here() as journal:
+    loaded = load_settings({"prompts": prompts} if prompts else {})
+    settings = loaded.settings
+    with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
         events = journal.load(journal.find(session))
     found = asyncio.run(
-        replay_session(events, settings, chosen, lambda line: print(f"agent: {clean(line)}", file=sys.stderr))
+        replay_session(events, settings, chosen(loaded), lambda line: print(f"agent: {clean(line)}", file=sys.stderr))
     )
     if as_json:
         print(json.dumps(_as_json(events[0].session_id, found)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
-from agentrunner.cli.options import given, with_settings
+from agentrunner.cli.options import chosen, given, load_settings, with_settings
 from agentrunner.cli.sandbox import alarm
 from agentrunner.engine import Control
 from agentrunner.errors import AgentError, UsageError
@@ -37,7 +37,9 @@ APPS = {"run": run_app, "resume": resume_app}
 @run_app.command()
 @with_settings("run")
 def run_command(
-    goal: Annotated[str | None, typer.Argument(help="What is to be reached; '-' reads it from standard input.")] = None,
+    goal: Annotated[
+        str | None, typer.Argument(metavar="GOAL", help="What is to be reached; '-' reads it from standard input.")
+    ] = None,
     goal_option: Annotated[str | None, typer.Option("--goal", metavar="TEXT", help="The goal, as an option.")] = None,
     **flags: Any,
 ) -> int:
@@ -49,7 +51,7 @@ def run_command(
         raise UsageError("no goal was given", "say what is to be reached: agent run --goal 'TEXT'")
     if text == "-":
         text = _standard_input()
-    settings, _ = load_settings(given(flags))
+    settings = load_settings(given(flags)).settings
     return conduct(settings, lambda settings, outlet, control: start(text, settings, outlet, control))
 
 
@@ -57,9 +59,11 @@ def run_command(
 @with_settings("resume")
 def resume_command(
     session: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="The session, or the beginning of its id.")
+        str | None, typer.Argument(metavar="ID", help="The session, or the beginning of its id.")
     ] = None,
-    instruction: Annotated[str | None, typer.Argument(help="Something more for the agent to do.")] = None,
+    instruction: Annotated[
+        str | None, typer.Argument(metavar="INSTRUCTION", help="Something more for the agent to do.")
+    ] = None,
     last: Annotated[
         bool, typer.Option("--last", help="The newest session; with --workspace the newest there.")
     ] = False,
@@ -75,16 +79,17 @@ def resume_command(
     ] = False,
     **flags: Any,
 ) -> int:
-    """Go on with a saved session."""
+    """Go on with a saved session. What no option says stays as it was in the session."""
     from agentrunner.config.values import parse_duration
 
     if last and instruction is not None:
         raise UsageError("--last names the session already", "give only an instruction beside it")
-    settings, chosen = load_settings(given(flags))
-    if "workspace" in chosen and not last:
+    loaded = load_settings(given(flags))
+    settings, flagged = loaded.settings, chosen(loaded)
+    if "workspace" in flagged and not last:
         raise UsageError("a session stays in its workspace", "leave --workspace out, or use it with --last")
     if last:
-        session, instruction = _newest(settings, "workspace" in chosen), session
+        session, instruction = _newest(settings, "workspace" in flagged), session
     if session is None:
         raise UsageError("no session was named", "give its id, or --last; see agent sessions")
     try:
@@ -100,7 +105,7 @@ def resume_command(
         return resume(
             name,
             settings,
-            chosen,
+            flagged,
             outlet,
             control,
             instruction=instruction or "",
@@ -110,16 +115,6 @@ def resume_command(
         )
 
     return conduct(settings, job)
-
-
-def load_settings(flags: dict[str, Any]) -> "tuple[Settings, set[str]]":
-    """The settings, and the names of those that were given as flags. Says on standard error what was ignored."""
-    from agentrunner.config import load
-
-    loaded = load(flags, cwd=Path.cwd(), environ=os.environ)
-    for line in loaded.ignored:
-        print(f"agent: {line}", file=sys.stderr)
-    return loaded.settings, {name for name, origin in loaded.origin.items() if origin.startswith("flag")}
 
 
 def conduct(settings: "Settings", job: Job) -> int:
@@ -195,7 +190,10 @@ def _show(settings: "Settings", screen: Screen, finished: Event, attempted: bool
         try:
             settings.output.write_text(result_text(finished), encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"the answer cannot be written to {str(settings.output)!r}: {error.strerror}") from None
+            raise UsageError(
+                f"the answer cannot be written to {str(settings.output)!r}: {error.strerror}",
+                f"agent sessions show {finished.session_id} prints it again",
+            ) from None
     return int(finished.data["exit_code"])
 
 
@@ -206,7 +204,7 @@ def _print_result(screen: Screen, finished: Event) -> None:
         raise
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        hint = f"agent resume {finished.session_id} prints it again"
+        hint = f"agent sessions show {finished.session_id} prints it again"
         raise AgentError(f"the result cannot be written to standard output: {error.strerror}", hint) from None
 
 

@@ -5,21 +5,34 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agentrunner.errors import SandboxError
+from agentrunner.cli.options import load_settings
+from agentrunner.errors import SandboxError, UsageError
 from agentrunner.sanitise import clean
 
 if TYPE_CHECKING:
     from agentrunner.sandbox import Ran, Sandbox
 
-sandbox_app = typer.Typer(add_completion=False)
+sandbox_app = typer.Typer(add_completion=False, no_args_is_help=True)
 doctor_app = typer.Typer(add_completion=False)
 APPS = {"sandbox": sandbox_app, "doctor": doctor_app}
 
+_EXTRAS = {
+    "data": ("pandas", "matplotlib"),
+    "files": ("pypdf", "openpyxl"),
+    "postgres": ("psycopg",),
+    "retrieval": ("numpy",),
+    "server": ("starlette", "uvicorn", "python_multipart"),
+}
+"""The extras of this package, and modules that each brings."""
 LEVELS = {"FULL": 0, "PARTIAL": 3, "NONE": 4}
+_LIMIT_HELP = (
+    "What it may use, as in memory=2G: wall, cpu and cpu_total in seconds; memory, memory_total, file, growth and "
+    "output in bytes, or with K, M, G; tasks; entries. May be repeated."
+)
 
 
 @sandbox_app.callback()
@@ -29,11 +42,20 @@ def sandbox() -> None:
 
 @sandbox_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(
-    command: Annotated[list[str], typer.Argument(metavar="-- CMD ARGS...", help="The command and its arguments.")],
-    workspace: Annotated[Path, typer.Option("--workspace", metavar="DIR")] = Path("workspace"),
-    limit: Annotated[list[str] | None, typer.Option("--limit", metavar="KEY=VALUE", help="As in wall=8.")] = None,
-    level: Annotated[str, typer.Option("--sandbox", metavar="auto|full|partial|none")] = "auto",
-    launcher: Annotated[str, typer.Option("--sandbox-launcher", metavar="auto|bwrap|native")] = "auto",
+    command: Annotated[
+        list[str], typer.Argument(metavar="CMD ARGS...", help="The command and its arguments, after --.")
+    ],
+    workspace: Annotated[
+        Path, typer.Option("--workspace", metavar="DIR", help="Folder it runs in; made when it is missing.")
+    ] = Path("workspace"),
+    limit: Annotated[list[str] | None, typer.Option("--limit", metavar="KEY=VALUE", help=_LIMIT_HELP)] = None,
+    level: Annotated[
+        Literal["auto", "full", "partial", "none"],
+        typer.Option("--sandbox", help="Confinement that must be had; auto takes the best there is."),
+    ] = "auto",
+    launcher: Annotated[
+        Literal["auto", "bwrap", "native"], typer.Option("--sandbox-launcher", help="What sets the sandbox up.")
+    ] = "auto",
     confirmed: Annotated[
         bool, typer.Option("--i-know-there-is-no-sandbox", help="With --sandbox none: run it unconfined.")
     ] = False,
@@ -48,9 +70,7 @@ def run(
     from agentrunner.sandbox.quarantine import Quarantine
 
     limits = Limits.parse(limit or [])
-    place = check_workspace(workspace, home_now())
-    if level not in ("auto", "full", "partial", "none") or launcher not in ("auto", "bwrap", "native"):
-        raise SandboxError(f"no sandbox {level!r} by {launcher!r}", "see agent sandbox run --help")
+    place = check_workspace(workspace, load_settings().settings.home)
     box = open_sandbox(place, level=level, launcher=launcher, limits=limits, confirmed_none=confirmed)
     if box.level == "PARTIAL" and not exposed and (why := why_exposed(place)):
         box.close()
@@ -87,13 +107,6 @@ def alarm(text: str) -> None:
     print(f"\x1b[1;31magent: {text}\x1b[0m" if red else f"agent: {text}", file=sys.stderr, flush=True)
 
 
-def home_now() -> Path:
-    """AGENT_HOME, or where it would be."""
-    from agentrunner.config import load
-
-    return load({}, cwd=Path.cwd(), environ=os.environ).settings.home
-
-
 @doctor_app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> int:
     """Say what works on this machine. Exits 0 when the sandbox is FULL, 3 PARTIAL, 4 NONE."""
@@ -106,18 +119,37 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
     else:
         print(report.as_text())
         print(f"python         {facts['python']}")
-        print(f"extras         {', '.join(f'{name}: {state}' for name, state in _extras().items())}")
-        print(f"key            {_key()}")
+        for line in _extras_text():
+            print(line)
+        print(f"key            {facts['key']}")
     return LEVELS[report.level]
 
 
 def _extras() -> dict[str, str]:
+    """Each extra of this package: installed, or how to install it."""
     from importlib.util import find_spec
 
     return {
-        "data": "installed" if find_spec("pandas") and find_spec("matplotlib") else "pip install 'agentrunner[data]'"
+        name: "installed" if all(map(find_spec, packages)) else f"pip install 'agentrunner[{name}]'"
+        for name, packages in _EXTRAS.items()
     }
 
 
+def _extras_text() -> list[str]:
+    extras = _extras()
+    missing = [name for name, state in extras.items() if state != "installed"]
+    lines = [f"extras         {', '.join(name for name in extras if name not in missing) or 'none'}"]
+    if missing:
+        lines.append(f"  missing      {', '.join(missing)}: pip install 'agentrunner[{','.join(missing)}]'")
+    return lines
+
+
 def _key() -> str:
-    return "OPENAI_API_KEY is set" if os.environ.get("OPENAI_API_KEY") else "OPENAI_API_KEY is not set"
+    """Whether there is a key for the endpoint, and where it comes from."""
+    from agentrunner.config import load
+
+    try:
+        loaded = load({}, cwd=Path.cwd(), environ=os.environ)
+    except UsageError as error:  # which must not keep the rest from being said
+        return f"not known: {error}"
+    return f"set, {loaded.origin['api_key']}" if loaded.settings.api_key else "not set; set OPENAI_API_KEY"

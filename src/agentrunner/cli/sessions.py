@@ -1,7 +1,6 @@
 """`agent sessions` and `agent report`: what is saved, one of them whole, out of here, gone."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from agentrunner.cli import moving
+from agentrunner.cli.options import load_settings
 from agentrunner.errors import UsageError
 from agentrunner.sanitise import clean
 
@@ -28,10 +28,9 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The session, or the begin
 @contextlib.contextmanager
 def open_here() -> "Generator[SqlJournal]":
     """The journal that the environment and the configuration name."""
-    from agentrunner.config import load
     from agentrunner.journal import open_journal
 
-    settings = load({}, cwd=Path.cwd(), environ=os.environ).settings
+    settings = load_settings().settings
     with contextlib.closing(open_journal(settings.home, settings.database_url)) as journal:
         yield journal
 
