@@ -61,7 +61,7 @@ WAYS_OUT = ["../secret", "a/../../secret", "/etc/passwd", "link", "dirlink/secre
 
 @pytest.mark.parametrize("path", WAYS_OUT)
 def test_a_way_out_is_refused_for_reading_and_writing(root: Root, tmp_path: Path, path: str) -> None:
-    root.make_dirs("a")
+    (root.path / "a").mkdir()
     (root.path / "link").symlink_to(tmp_path / "secret")
     (root.path / "dirlink").symlink_to(tmp_path)
     with pytest.raises(PathError, match=r"leaves the workspace|goes through"):
@@ -85,7 +85,7 @@ def test_an_absolute_path_of_a_neighbour_with_the_same_beginning_is_outside(root
 
 @pytest.mark.parametrize("path", ["", ".", "..", "a/..", "a\0b", "/"])
 def test_what_names_no_file_is_refused(root: Root, path: str) -> None:
-    root.make_dirs("a")
+    (root.path / "a").mkdir()
     for use in (root.read, root.delete, lambda p: root.write(p, b""), lambda p: root.append(p, b"")):
         with pytest.raises(PathError):
             use(path)
@@ -156,7 +156,7 @@ def test_moving_needs_a_source_and_a_free_name(root: Root) -> None:
 
 
 def test_a_tree_of_any_depth_is_removed_without_following_links(root: Root, tmp_path: Path) -> None:
-    root.make_dirs("tree")
+    (root.path / "tree").mkdir()
     (root.path / "tree" / "out").symlink_to(tmp_path)
     here = os.open(root.path / "tree", os.O_RDONLY)
     for _ in range(1200):

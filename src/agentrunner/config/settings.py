@@ -28,8 +28,8 @@ from agentrunner.config.values import (
 
 Guard = Literal["free", "always", "raising", "loosening", "clearing", "outside", "never"]
 """What a project's file may not do to a setting until its directory is trusted: nothing is forbidden; set it at all;
-set it higher; set it to a
-weaker word; set it to false; name a path outside of the directory. "never": not even then."""
+set it higher; set it to a weaker word; set it to false; name a path outside of the directory.
+"never": not even then."""
 
 Panel = Literal["Task", "Model", "Limits", "Permissions", "Output", "Places", "Server"]
 

@@ -9,14 +9,14 @@ from datetime import datetime
 from agentrunner.engine.acting import grants
 from agentrunner.engine.driving import drive
 from agentrunner.engine.log import Log
-from agentrunner.engine.run import EXIT_CODES, Parts, Run, Stop
+from agentrunner.engine.run import EXIT_CODES, Parts, Run, Status, Stop
 from agentrunner.errors import AgentError, Fenced, JournalFull
 from agentrunner.types import JSON, Answer, Event, Journal, Session, Strategy
 
 Opening = tuple[str, str, JSON]
 """(type, key, data) of an event that begins an attempt: what a person answered, added or raised."""
 
-_ENDS: dict[str, tuple[str, str]] = {
+_ENDS: dict[str, tuple[Status, str]] = {
     "done": ("completed", "goal_met"),
     "gave_up": ("incomplete", "gave_up"),
     "unverified": ("incomplete", "verification_failed"),
@@ -80,7 +80,7 @@ async def _claim(run: Run, opening: Sequence[Opening]) -> None:
 
 def _end_of(answer: Answer) -> Stop:
     status, reason = _ENDS[answer.outcome]
-    stop = Stop("completed" if status == "completed" else "incomplete", reason, answer.reason)
+    stop = Stop(status, reason, answer.reason)
     stop.answer = answer.text
     return stop
 

@@ -29,8 +29,6 @@ class ChatDialect:
 
     def body(self, shape: Shape, messages: bytearray, tools: bytes, schema: JSON | None, trailing: bytes) -> bytes:
         options: JSON = {shape.cap_field: shape.cap}
-        if shape.temperature is not None:
-            options["temperature"] = shape.temperature
         if shape.stream:
             options["stream"] = True
         if shape.stream == "options":

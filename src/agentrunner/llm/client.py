@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import threading
 import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -68,10 +67,6 @@ class Connection:
         self._http: aiohttp.ClientSession | None = None
         self._proxy: str | None = None
         self._addresses: dict[str, yarl.URL] = {}
-
-    def warm(self) -> None:
-        """Import it in a thread, so that it is there when the first request is ready."""
-        threading.Thread(target=_import, name="http import", daemon=True).start()
 
     async def post(self, path: str, body: bytes, timeout_s: float) -> JSON:
         """The JSON object of the answer."""

@@ -20,7 +20,6 @@ class Shape:
     cap: int
     stream: Literal["", "plain", "options"]
     schema: Literal["", "schema", "object", "none"]
-    temperature: float | None
     include: bool
     """Whether to ask for reasoning in a form that can be sent back."""
     merged: bool

@@ -58,7 +58,6 @@ class EndpointModel:
         stream: bool = False,
         azure: bool | None = None,
         api_version: str | None = None,
-        temperature: float | None = None,
         learned: Mapping[str, str] | None = None,
         pool: Pool | None = None,
     ) -> None:
@@ -72,7 +71,6 @@ class EndpointModel:
         self._instructions = json_instructions
         self._texts = dict(texts or {})
         self._streams = stream
-        self._temperature = temperature
         self._learned: Learned = dict(learned or {})
         self._transcripts = Transcripts(self.dialect.encode)
         self._tools: list[tuple[tuple[ToolSpec, ...], bytes]] = []
@@ -90,10 +88,6 @@ class EndpointModel:
     def learned(self) -> Learned:
         """What this endpoint turned out to want; give it to the next model of the same session."""
         return dict(self._learned)
-
-    def warm(self) -> None:
-        """Begin loading what the first request needs, in the background."""
-        self._connection.warm()
 
     def input_bytes(self, request: Request) -> int:
         """While the protocol may still change, the longer of both: a request that is sent again in the other form was
@@ -193,22 +187,27 @@ class EndpointModel:
         return error
 
     def _shape(self, request: Request, cap: int) -> Shape:
-        stream = (
-            "" if not self._streams else {"off": "", "plain": "plain"}.get(self._learned.get("stream", ""), "options")
-        )
-        schema = "" if request.schema is None else self._learned.get("schema", "schema")
         return Shape(
             model=self._name,
             protocol=self._possible()[0],
             cap_field=self._learned.get("cap") or self._cap_field,
             cap=min(cap, int(self._learned.get("cap_max", cap))),
-            stream=cast("Any", stream),
-            schema=cast("Any", schema),
-            temperature=self._temperature,
+            stream=self._stream_form(),
+            schema="" if request.schema is None else self._schema_form(),
             include=self._learned.get("include") != "none",
             merged=self._learned.get("roles") == "merged",
             options=_options(request, self._possible()[0]),
         )
+
+    def _stream_form(self) -> Literal["", "plain", "options"]:
+        learned = self._learned.get("stream")
+        if not self._streams or learned == "off":
+            return ""
+        return "plain" if learned == "plain" else "options"
+
+    def _schema_form(self) -> Literal["schema", "object", "none"]:
+        learned = self._learned.get("schema")
+        return "object" if learned == "object" else "none" if learned == "none" else "schema"
 
     def _body(self, request: Request, shape: Shape) -> bytes:
         messages = self._messages(request.conversation, shape.protocol, request.tools)

@@ -38,8 +38,6 @@ class ResponsesDialect:
         options: JSON = {shape.cap_field: shape.cap, "store": False}
         if shape.include:
             options["include"] = ["reasoning.encrypted_content"]
-        if shape.temperature is not None:
-            options["temperature"] = shape.temperature
         if shape.stream:
             options["stream"] = True
         if schema is not None:

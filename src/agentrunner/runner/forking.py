@@ -24,12 +24,12 @@ from agentrunner.runner.snapshots import (
     since_whole,
     state_of,
 )
+from agentrunner.tools.output import PREFIX
 from agentrunner.types import Event
 
 if TYPE_CHECKING:
     from agentrunner.journal import SqlJournal
 
-OUTPUT = "@output/"
 BELONGS = ("completion.received", "tool.started", "tool.finished", "guard.verdict", "human.asked", "human.answered")
 """Events that make up a step."""
 
@@ -153,7 +153,7 @@ def _fill(store: Store, state: dict[str, Saved], place: Path, like: Path) -> lis
 
 def _copy_outputs(source: Path, target: Path, kept: Sequence[Event]) -> None:
     for event in kept:
-        name = str(event.data.get("_saved_as") or "").removeprefix(OUTPUT)
+        name = str(event.data.get("_saved_as") or "").removeprefix(PREFIX)
         if event.type == "tool.finished" and is_output(name) and (source / name).is_file():
             target.mkdir(mode=0o700, exist_ok=True)
             shutil.copyfile(source / name, target / name)

@@ -73,7 +73,7 @@ def check_script(settings: "Settings") -> None:
 def rates_of(settings: "Settings") -> tuple["Rates | None", str]:
     """The price of an answer (None: nothing is charged), and a remark. Raises `UsageError` for an unknown price."""
     from agentrunner.config import parse_price
-    from agentrunner.llm.prices import Price, price_of
+    from agentrunner.llm.prices import Price, price_of, table_date
 
     if settings.price:
         return Price(*parse_price(settings.price)), ""
@@ -85,7 +85,7 @@ def rates_of(settings: "Settings") -> tuple["Rates | None", str]:
     if is_local(settings.base_url):
         return None, f"the price of {settings.model!r} is not known; at this endpoint it counts as 0"
     raise UsageError(
-        f"the price of {settings.model!r} is not known, so --max-cost cannot be held",
+        f"the price of {settings.model!r} is not known (the table is of {table_date()}), so --max-cost cannot be held",
         "give --price IN,OUT in US dollars per million tokens, or --allow-unpriced to go without a cost limit",
     )
 

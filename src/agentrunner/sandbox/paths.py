@@ -124,10 +124,6 @@ class Root:
             finally:
                 os.close(fd)
 
-    def make_dirs(self, rel: str) -> None:
-        """The folder and those above it, where they are missing."""
-        os.close(self._folder(self._relative(rel), rel, make=True))
-
     def move(self, source: str, destination: str) -> None:
         """To a new name, which must be free. Folders on the way are made."""
         with self._parent(source) as (old, old_name), self._parent(destination, make=True) as (new, new_name):

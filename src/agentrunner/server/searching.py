@@ -22,6 +22,8 @@ MAX_USED = 1_000
 SHORT_CHARACTERS = 500
 """Of all queries. So few words are looked for in so few chunks in about a millisecond; to wake a thread and to come
 back from it takes as long where the process is busy."""
+READY_S = 60.0
+"""What a run waits at most for files of its stores that are being read: it has ten minutes in all."""
 
 
 class Found(NamedTuple):
@@ -98,14 +100,14 @@ async def _touched(services: Services, owner: str, store_ids: Sequence[str]) -> 
     return sum(one.chunks for one in found.values())
 
 
-async def stores_ready(services: Services, owner: str, store_ids: Sequence[str], timeout_s: float = 60.0) -> bool:
-    """Wait until none of these stores has files in progress. Whether it came to that in time."""
-    deadline = time.monotonic() + timeout_s
+async def stores_ready(services: Services, owner: str, store_ids: Sequence[str]) -> None:
+    """Wait until none of these stores has files in progress, but not for ever: what is there can be searched."""
+    deadline = time.monotonic() + READY_S
     while True:
         busy = await services.store.read(
             owner, lambda t: any(t.count("store_file", parent=id_).get("in_progress") for id_ in store_ids)
         )
         left = deadline - time.monotonic()
         if not busy or left <= 0:
-            return not busy
+            return
         await services.indexer.wait_for_change(min(left, 0.5))

@@ -23,9 +23,9 @@ class Builder:
         self._add(text.replace("\r", " ").replace("\n", " ") + "\n")
         self._next = (unit, number + 1, within)
 
-    def block(self, text: str, unit: str, number: int, within: str = "") -> None:
+    def block(self, text: str, unit: str, number: int) -> None:
         """Some lines that are all in this unit of the file."""
-        self._parts.append(Part(self._length, unit, number, within=within))
+        self._parts.append(Part(self._length, unit, number))
         self._add(text.replace("\r\n", "\n").replace("\r", "\n") + "\n\n")
         self._next = None
 

@@ -21,10 +21,10 @@ CLONE_NEWNET = 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
 MNT_DETACH = 2
 
-ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC, ATTR_IDMAP = 0x1, 0x2, 0x4, 0x8, 0x100000
+ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_IDMAP = 0x1, 0x2, 0x4, 0x100000
 """Attributes of mount_setattr."""
 
-RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x02, 0x04, 0x08, 0x10
+RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0x02, 0x04, 0x08
 
 _NR_OPEN_TREE, _NR_MOVE_MOUNT, _NR_OPENAT2, _NR_CLOSE_RANGE, _NR_MOUNT_SETATTR = 428, 429, 437, 436, 442
 _AT_EMPTY_PATH, _AT_RECURSIVE, _AT_FDCWD = 0x1000, 0x8000, -100
@@ -174,9 +174,9 @@ def pivot_root_here() -> None:
     os.chdir("/")
 
 
-def open_at(directory: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
+def open_at(directory: int, path: str, flags: int, resolve: int) -> int:
     """openat2; `directory` may be -100 for the working directory. The fd is close-on-exec."""
-    how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, resolve)
     return syscall(_NR_OPENAT2, directory, os.fsencode(path), how, len(how), about=path)
 
 

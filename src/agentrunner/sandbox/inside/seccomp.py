@@ -11,7 +11,6 @@ import errno
 import struct
 from typing import Literal, NamedTuple
 
-Arch = Literal["x86_64", "aarch64"]
 AUDIT_ARCH: dict[str, int] = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000

@@ -134,16 +134,16 @@ def obj(fields: Mapping[str, Check], *, required: Sequence[str] = (), open_: boo
     return check
 
 
-def by_type(kinds: Mapping[str, Check], key: str = "type") -> Check:
-    """An object whose field `key` says which of these it is."""
+def by_type(kinds: Mapping[str, Check]) -> Check:
+    """An object whose field `type` says which of these it is."""
 
     def check(value: object, where: str) -> JSON:
         if not isinstance(value, dict):
             raise _type(where, "an object", value)
-        place = _inside(where, key)
-        if key not in value:
+        place = _inside(where, "type")
+        if "type" not in value:
             raise bad(f"Missing required parameter: '{place}'.", place, "missing_required_parameter")
-        kind = one_of(*kinds)(cast("dict[str, object]", value)[key], place)
+        kind = one_of(*kinds)(cast("dict[str, object]", value)["type"], place)
         return kinds[kind](cast("object", value), where)
 
     return check
