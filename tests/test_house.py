@@ -70,5 +70,11 @@ def test_help_loads_nothing_heavy() -> None:
     assert not heavy & loaded_by(code)
 
 
+def test_every_public_name_is_there() -> None:
+    for name in agentrunner.__all__:
+        assert getattr(agentrunner, name), name
+    assert set(agentrunner._HOME) == set(agentrunner.__all__) - {"__version__"}  # pyright: ignore[reportPrivateUsage]
+
+
 def test_importing_the_package_loads_none_of_its_rooms() -> None:
     assert not {name for name in loaded_by("import agentrunner") if name.startswith("agentrunner.")}

@@ -181,6 +181,7 @@ def test_progress_goes_to_standard_error_without_any_escape(agent: Agent) -> Non
 def test_json_lines_hold_nothing_but_events_of_the_contract(agent: Agent) -> None:
     script = agent.script(writes("a.txt"), finish())
     done = agent("run", "x", "--script", script, "--json")
+    assert done.finished["status"] == "completed"
     for event in done.events:
         assert {"v", "seq", "at", "session_id", "type"} <= set(event)
         assert not [key for key in event if key.startswith("_")]

@@ -151,6 +151,7 @@ def test_secrets_are_not_copied_and_that_is_said(agent: Agent) -> None:
     assert "left out" in done.err
     assert "'.env'" in done.err
     kept = [p.read_bytes() for p in (agent.home / "snapshots").rglob("*") if p.is_file()]
+    assert b"text" in kept
     assert not any(b"secret-of-mine" in content for content in kept)
     assert all(p.stat().st_mode & 0o077 == 0 for p in (agent.home / "snapshots").rglob("*"))
 

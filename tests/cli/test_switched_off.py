@@ -41,4 +41,5 @@ def test_an_endpoint_does_not_reach_it_by_another_name(agent: Agent) -> None:
         done = agent("run", "see https://www.iana.org/", *options)
     assert done.code == 0, done.err + done.out
     told = refusals(done)[: len(names)]
+    assert len(told) == len(names)
     assert all("There is no tool named" in text for text in told)

@@ -112,7 +112,9 @@ def test_a_model_cannot_break_the_stream_by_what_it_says(tmp_path: Path) -> None
         raw = httpx2.post(f"{server.url}/threads/{talk}/runs", json=body, timeout=30).content
         blocks = [block.split(b"\n") for block in raw.split(b"\n\n") if block and not block.startswith(b":")]
         assert all(len(block) == 2 and block[0].startswith(b"event: ") for block in blocks)
-        assert all(block[1] == b"data: [DONE]" or json.loads(block[1][6:]) for block in blocks)
+        assert blocks[-1][1] == b"data: [DONE]"
+        assert all(json.loads(block[1][6:]) for block in blocks[:-1])
+        assert len(blocks) > 2
         assert b"\r" not in raw
 
 
