@@ -52,6 +52,17 @@ def test_files_lie_under_their_ids_and_their_names(client: OpenAI) -> None:
     assert printed == f"{sorted(['a.csv', one, two])} 1 1 2"
 
 
+def test_a_file_whose_name_is_no_name_for_a_link_lies_under_its_id(client: OpenAI) -> None:
+    one = upload(client, "a.csv", b"n\n1\n")
+    taken, long = upload(client, one, b"n\n2\n"), upload(client, "é" * 200 + ".csv", b"n\n3\n")
+    made = assistant(client, CODE, tool_resources={"code_interpreter": {"file_ids": [taken, long, one]}})
+
+    code = f"print(sorted(os.listdir('/mnt/data')), *[open(n).read()[2] for n in {[one, taken, long]}])"
+    printed, _ = run_code(client, thread(client), f"import os; {code}", made)
+
+    assert printed == f"{sorted(['a.csv', one, taken, long])} 1 2 3"
+
+
 def test_what_the_model_is_told_names_both(client: OpenAI, endpoint: Endpoint) -> None:
     file_id = upload(client, "b.csv", b"n\n1\n")
     made = assistant(

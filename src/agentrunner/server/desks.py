@@ -128,13 +128,22 @@ def lay_out(folder: Path, files: Sequence[JSON], path_of: Callable[[str], Path])
             part = folder.parent / f".{folder.name}.{file['id']}"
             shutil.copyfile(path_of(file["_sha256"]), part)
             part.replace(place)
-        link = folder / file["filename"]
-        if not os.path.lexists(link):
-            link.symlink_to(file["id"])
-        if link.is_symlink() and str(link.readlink()) == file["id"]:
+    for file in files:  # after all ids: no file's own name may stand in for the id of another
+        if _is_linked(folder, file):
             names.append(file["filename"])
             sentences.append(f"{PLACE}/{file['filename']} is also there as {PLACE}/{file['id']}.")
         else:
             names.append(file["id"])
             sentences.append(f"{PLACE}/{file['id']} was uploaded as {file['filename']}.")
     return names, sentences
+
+
+def _is_linked(folder: Path, file: JSON) -> bool:
+    """Whether the file is there under its own name, too. A name may be longer than a file system takes."""
+    link = folder / file["filename"]
+    try:
+        if not os.path.lexists(link):
+            link.symlink_to(file["id"])
+        return link.is_symlink() and str(link.readlink()) == file["id"]
+    except OSError:
+        return False
