@@ -246,7 +246,15 @@ def test_what_is_wrong_is_named(http: httpx2.Client, path: str, body: Any, code:
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b"[" * 100_000, b'{"model": NaN}', b"\xff\xfe", b'{"model": ' + b"1" * 5_000]
+    "content",
+    [
+        b"{",
+        b"[" * 100_000,
+        b'{"model": NaN}',
+        b"\xff\xfe",
+        b'{"model": ' + b"1" * 5_000,
+        b'{"model": "m", "tools": [{"type": "function", "function": {"name": "f", "parameters": {"maximum": 1e999}}}]}',
+    ],
 )
 def test_what_is_no_json_is_refused(http: httpx2.Client, content: bytes) -> None:
     answer = http.post("/assistants", content=content)

@@ -56,6 +56,14 @@ def named(name: str) -> JSON:
     return {"type": "json_schema", "json_schema": {"name": name, "schema": {}}}
 
 
+def nested(levels: int) -> JSON:
+    return {"a": nested(levels - 1)} if levels > 1 else {"a": 1}
+
+
+def schema(levels: int) -> JSON:
+    return {"type": "json_schema", "json_schema": {"name": "n", "schema": nested(levels)}}
+
+
 def with_metadata(path: str, make: Callable[..., JSON]) -> list[Limit]:
     return [
         (path, "metadata", 16, 17, lambda n: make(metadata=pairs(n))),
@@ -78,6 +86,9 @@ LIMITS: list[Limit] = [
     ("/assistants", "tools[0].function.name", 1, 0, lambda n: {"model": "m", "tools": [function("f" * n)]}),
     ("/assistants", "response_format.json_schema.name", 64, 65, lambda n: {
         "model": "m", "response_format": named("n" * n)
+    }),
+    ("/assistants", "tools[0].function.parameters", 100, 101, lambda n: {
+        "model": "m", "tools": [{"type": "function", "function": {"name": "f", "parameters": nested(n)}}]
     }),
     ("/assistants", "top_p", 0, -1, lambda n: {"model": "m", "top_p": n}),
     (ASSISTANT, "name", 256, 257, lambda n: {"name": "x" * n}),
@@ -102,6 +113,7 @@ LIMITS: list[Limit] = [
     (WITH_THREAD, "model", 256, 257, lambda n: run(model="m" * n)),
     (WITH_THREAD, "model", 1, 0, lambda n: run(model="m" * n)),
     (WITH_THREAD, "tools", 20, 21, lambda n: run(tools=functions(n))),
+    (WITH_THREAD, "response_format.json_schema.schema", 100, 101, lambda n: run(response_format=schema(n))),
     (WITH_THREAD, "temperature", 2, 3, lambda n: run(temperature=n)),
     (WITH_THREAD, "temperature", 0, -1, lambda n: run(temperature=n)),
     (WITH_THREAD, "top_p", 1, 2, lambda n: run(top_p=n)),

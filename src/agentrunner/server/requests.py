@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.responses import Response
@@ -34,7 +35,7 @@ async def json_body(request: Request, check: Check) -> Any:
     if not content.strip():
         return check({}, "")
     try:
-        value: object = json.loads(content, parse_constant=_no_constant)
+        value: object = json.loads(content, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ApiError(
             400,
@@ -82,6 +83,13 @@ def failure(error: ApiError) -> Response:
     if not error.retry:
         answer.headers["x-should-retry"] = "false"
     return answer
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number[:40]} is larger than numbers can be")
+    return value
 
 
 def _no_constant(name: str) -> object:

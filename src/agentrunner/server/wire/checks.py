@@ -176,10 +176,24 @@ def mapping(of: Check, *, most: int, key_chars: int) -> Check:
     return check
 
 
-def any_object(value: object, where: str) -> JSON:
-    if not isinstance(value, dict):
-        raise _type(where, "an object", value)
-    return cast(JSON, value)
+def any_object(levels: int) -> Check:
+    """An object of anything, nested no deeper than that."""
+
+    def check(value: object, where: str) -> JSON:
+        if not isinstance(value, dict):
+            raise _type(where, "an object", value)
+        if _is_deeper(cast("object", value), levels):
+            raise bad(f"Invalid '{where}': nested too deeply. Expected at most {levels} levels.", where)
+        return cast(JSON, value)
+
+    return check
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = cast("Mapping[str, object]", value).values() if isinstance(value, dict) else cast("list[object]", value)
+    return not levels or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def either(first: tuple[type, Check], *others: tuple[type, Check], expected: str) -> Check:

@@ -45,5 +45,7 @@ DEFAULT_CHUNK = (800, 400)
 RESULTS = (1, 50)
 QUERIES = 32
 """Of one search: each is a search of its own."""
+NESTED = 100
+"""Levels of a JSON schema: nobody writes so many, and whoever reads one calls itself for each."""
 JSON_BYTES = 32 << 20
 """Of a request that is no upload: 100 messages of 256,000 characters, most of them ASCII, are below it."""

@@ -79,7 +79,7 @@ def _function_tool(value: object, where: str) -> JSON:
         {
             "name": function_name,
             "description": nullable(text()),
-            "parameters": nullable(any_object),
+            "parameters": nullable(any_object(limits.NESTED)),
             "strict": nullable(boolean),
         },
         required=("name",),
@@ -184,7 +184,7 @@ _JSON_SCHEMA = obj(
     {
         "name": function_name,
         "description": nullable(text()),
-        "schema": any_object,
+        "schema": any_object(limits.NESTED),
         "strict": nullable(boolean),
     },
     required=("name",),
