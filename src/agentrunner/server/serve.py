@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from agentrunner.errors import UsageError
 from agentrunner.journal import open_journal
@@ -135,7 +135,9 @@ def _run(services: Services, policy: Policy, bound: socket.socket, *, keyed: boo
 
     config = uvicorn.Config(
         make_app(services, policy),
-        log_level="warning",
+        http=_protocol(),
+        ws="none",
+        log_level="error",  # what clients do wrong, they are told
         access_log=False,
         lifespan="on",
         server_header=False,
@@ -150,6 +152,15 @@ def _run(services: Services, policy: Policy, bound: socket.socket, *, keyed: boo
     gc.set_threshold(GC_AFTER)
     with asyncio.Runner(loop_factory=_fast_loop()) as runner:
         runner.run(Server(config).serve([bound]))
+
+
+def _protocol() -> type[asyncio.Protocol] | Literal["h11"]:
+    """How requests are read: by httptools where it is installed."""
+    try:
+        from agentrunner.server.heads import BoundedHeads
+    except ImportError:
+        return "h11"
+    return BoundedHeads
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
