@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ import httpx2
 import openai
 import pytest
 
-from tests.server.running import Running
+from tests.server.running import Running, serving
+from tests.support.program import Agent
 
 MIB = 1 << 20
 
@@ -83,6 +85,7 @@ def test_forms_that_are_none_are_refused_with_a_sentence(http: httpx2.Client) ->
         (boundary, b"what?", "could not be read"),
         (boundary, part % b"purpose" + b"--x--\r\n", "Missing required parameter: 'file'"),
         (boundary, part % b"purpose" + part % b"file" + b"--x--\r\n", "needs a name"),
+        (boundary, part % b'file"; filename="a', "end is missing"),
         (boundary, (part % b"y") * 40 + b"--x--\r\n", "too many fields"),
         (boundary, b"--x\r\n" + b"a" * 70_000 + b": b\r\n\r\n", "header"),
     ):
@@ -122,9 +125,26 @@ def peak_kib(server: Running) -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
-def test_a_client_that_hangs_up_in_the_middle_leaves_nothing(shared: Running, key: str) -> None:
-    import socket
+def test_what_clients_do_wrong_is_not_said_to_whoever_runs_the_server(agent: Agent) -> None:
+    with serving(agent) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        form = b"content-type: multipart/form-data; boundary=x\r\n"
+        for sent in (
+            b"POST /v1/threads HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\nhalf",
+            b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\n" + form + b"content-length: 100\r\n\r\n--x",
+            b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\n" + form + b"content-length: 4\r\n\r\n\x1b[2J",
+            b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+            b"what?\r\n\r\n",
+        ):
+            with socket.create_connection((host, int(port)), timeout=10) as connection:
+                connection.sendall(sent)
+                connection.shutdown(socket.SHUT_WR)
+                connection.makefile("rb").read()
+        running.process.terminate()
+        assert running.process.communicate(timeout=20)[1] == b""
 
+
+def test_a_client_that_hangs_up_in_the_middle_leaves_nothing(shared: Running, key: str) -> None:
     host, port = shared.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(

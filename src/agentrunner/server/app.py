@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount
 
@@ -66,6 +66,7 @@ def make_app(services: Services, policy: Policy) -> Guarding:
         exception_handlers={
             ApiError: _refused,
             HTTPException: _no_route,
+            ClientDisconnect: _left,
             AgentError: _broken,
             OSError: _broken,
             Exception: _broken,
@@ -122,6 +123,10 @@ async def _drain(request: Request) -> None:
         async with asyncio.timeout(_DRAIN_S):
             while seen < _DRAIN_BYTES and not request.scope["state"]["body_over"]:
                 seen += len((await request.receive()).get("body", b""))
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    return failure(ApiError(400, "The request did not come to its end."))  # Nobody is there to read it.
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

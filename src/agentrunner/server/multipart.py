@@ -32,6 +32,8 @@ class Form:
         self._file_field = file_field
         self._incoming = incoming
         self._max_bytes = max_bytes
+        self.whole = False
+        """Whether its end has come."""
         self._parts = 0
         self._name = ""
         self._into_file = False
@@ -47,7 +49,8 @@ class Form:
             "on_header_end": self._header_end,
             "on_headers_finished": self._headers_finished,
             "on_part_data": self._data,
-            "on_part_end": self._end,
+            "on_part_end": self._part_end,
+            "on_end": self._end,
         }
 
     def _begin(self) -> None:
@@ -90,9 +93,12 @@ class Form:
             if len(self._value) > _FIELD_BYTES:
                 raise bad(f"Invalid '{self._name[:100]}': it is too long.", self._name[:100])
 
-    def _end(self) -> None:
+    def _part_end(self) -> None:
         if not self._into_file:
             self.fields[self._name] = self._value.decode("utf-8", "replace")
+
+    def _end(self) -> None:
+        self.whole = True
 
 
 async def read_form(request: Request, file_field: str, incoming: Incoming, max_bytes: int) -> Form:
@@ -113,6 +119,8 @@ async def read_form(request: Request, file_field: str, incoming: Incoming, max_b
         parser.finalize()
     except FormParserError as error:
         raise ApiError(400, f"The form could not be read: {error}") from None
+    if not form.whole:
+        raise bad("The form could not be read: its end is missing.", None, None)
     if form.filename is None:
         raise bad(f"Missing required parameter: '{file_field}'.", file_field, "missing_required_parameter")
     return form

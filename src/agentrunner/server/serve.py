@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
+import logging
 import signal
 import socket
 import sys
@@ -133,6 +134,7 @@ def _run(services: Services, policy: Policy, bound: socket.socket, *, keyed: boo
             asyncio.get_running_loop().call_later(GRACE_S - HANG_UP_S, services.worker.hang_up)
             await super().shutdown(sockets)
 
+    logging.getLogger("python_multipart").addHandler(logging.NullHandler())  # else it speaks on standard error
     config = uvicorn.Config(
         make_app(services, policy),
         http=_protocol(),
