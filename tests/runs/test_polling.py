@@ -147,6 +147,14 @@ def test_a_function_need_not_say_what_it_takes(client: OpenAI, described: Any) -
     assert run.status == "requires_action", run.last_error
 
 
+def test_a_model_that_calls_what_there_is_not_is_told_what_there_is(client: OpenAI) -> None:
+    made, talk = assistant(client, *PRICES, {"type": "file_search"}), thread(client, "call prize")
+    run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
+
+    assert run.status == "completed", run.last_error
+    assert "no tool named 'prize'. The tools are: file_search, price, weight." in texts(client, talk)[-1]
+
+
 def test_outputs_that_are_not_awaited_are_refused(client: OpenAI) -> None:
     made, talk = assistant(client, *PRICES), thread(client, "call price weight")
     run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)

@@ -92,7 +92,12 @@ async def _carry_out(
 async def _approval(run: Run, call: ToolCall, place: str, step: JSON, offered: Offered) -> ToolResult | str:
     """Empty when the call may run, else its result."""
     decision = run.parts.toolbox.decide(call)
-    if offered is not None and decision.action != "reject" and call.name not in (names := [t.name for t in offered]):
+    if (
+        offered is not None
+        and call.name not in (names := [spec.name for spec in offered])
+        # What it rejects the toolbox explains better, where it knows all tools.
+        and (decision.action != "reject" or any(spec.external for spec in offered))
+    ):
         decision = Decision("reject", f"There is no tool named {call.name!r}. The tools are: {', '.join(names)}.")
     match decision.action:
         case "answer":
