@@ -112,6 +112,7 @@ def test_keys_are_kept_as_hashes_only(agent: Agent) -> None:
     assert "office" in agent("keys", "list").out
     assert agent("keys", "create", "office").code == 2
     assert agent("keys", "create", "\x1b[31m").code == 2
+    assert agent("keys", "create", "two\nlines").code == 2
     assert agent("keys", "rm", "other").code == 2
 
 
@@ -223,7 +224,7 @@ def test_objects_are_listed_shown_and_removed_from_the_terminal(agent: Agent) ->
                 assert shown["messages"][0]["content"][0]["text"]["value"] == "hello"
             if kind == "stores":
                 assert shown["files"][0]["id"] == file
-            assert agent(kind, "rm", made[kind]).out == f"removed {made[kind]}\n"
+            assert agent(kind, "rm", made[kind], made[kind][:12]).out == f"removed {made[kind]}\n"
             assert httpx2.get(f"{url}/{paths[kind]}/{made[kind]}").status_code == 404
         assert agent("files", "show", file).code == 2
         done = agent("threads")

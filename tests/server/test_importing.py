@@ -43,6 +43,12 @@ def test_messages_as_the_api_lists_them_are_turned_round() -> None:
     assert [text for _, text in said(transcript)] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("at", ["1e999", "NaN", "1e300", "-1", "true", '"yesterday"'])
+def test_a_time_that_is_none_is_not_known(at: str) -> None:
+    (transcript,) = read_transcripts('{"role": "user", "content": "x", "created_at": ' + at + "}")
+    assert transcript.messages[0]["created_at"] is None
+
+
 def test_what_a_thread_cannot_hold_is_left_out_and_counted() -> None:
     image = {"type": "image_file", "image_file": {"file_id": "file-x"}}
     messages = [
@@ -57,7 +63,18 @@ def test_what_a_thread_cannot_hold_is_left_out_and_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "7", '{"a": 1}', '[["x"]]', '{"messages": [1]}', '{"role": "user", "content": "x"}\n{', "[" * 100_000]
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        "7",
+        '{"a": 1}',
+        '[["x"]]',
+        '{"messages": [1]}',
+        '{"role": "user", "content": "x"}\n{',
+        "[" * 100_000,
+    ],
 )
 def test_what_is_no_transcript_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(UsageError):

@@ -54,8 +54,8 @@ def _app(plural: str) -> typer.Typer:
 
         with _opened() as services:
             read = services.store.database.read
-            rows = [read(lambda execute, id_=id_: find(execute, kind, id_, services.now)) for id_ in ids]
-            for row in rows:
+            found = [read(lambda execute, id_=id_: find(execute, kind, id_, services.now)) for id_ in ids]
+            for row in {row.shown["id"]: row for row in found}.values():
                 asyncio.run(remove(services, kind, row))
                 print(f"removed {row.shown['id']}")
 

@@ -19,6 +19,8 @@ from agentrunner.server.wire.threads import create_message
 from agentrunner.server.wire.tools import METADATA
 from agentrunner.types import JSON
 
+_NO_TIME = 10**11
+"""In seconds the year 5138: whatever it is, it is no time in seconds."""
 ROLES = ("user", "assistant")
 _EXPECTED = 'expected messages {"role": ..., "content": ...}, or threads {"messages": [...]}'
 
@@ -50,6 +52,8 @@ def read_transcripts(text: str) -> list[Transcript]:
     found += [
         _transcript(messages, {}, f"thread {name!r}" if name else "the thread") for name, messages in loose.items()
     ]
+    if not found:
+        raise UsageError("there is nothing in the transcript", _EXPECTED)
     return found
 
 
@@ -97,8 +101,7 @@ def _transcript(messages: Sequence[object], metadata: JSON, where: str) -> Trans
             made.left_out += not left_out
             continue
         checked = _checked({"role": message["role"], "content": parts}, message.get("metadata"), place)
-        at = message.get("created_at")
-        made.messages.append(checked | {"created_at": int(at) if isinstance(at, int | float) else None})
+        made.messages.append(checked | {"created_at": _time(message.get("created_at"))})
     try:
         made.metadata = METADATA(metadata, "metadata") or {}
     except ApiError as error:
@@ -107,6 +110,11 @@ def _transcript(messages: Sequence[object], metadata: JSON, where: str) -> Trans
     if None not in times and times == sorted(times, reverse=True) and len(set(times)) > 1:
         made.messages.reverse()  # as the API lists them: the newest first
     return made
+
+
+def _time(at: object) -> int | None:
+    """In seconds; None where it is not known."""
+    return int(at) if isinstance(at, int | float) and not isinstance(at, bool) and 0 <= at < _NO_TIME else None
 
 
 def _texts(content: object) -> tuple[list[JSON], int]:

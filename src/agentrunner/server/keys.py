@@ -52,7 +52,7 @@ def cost_limit(text: str) -> float | None:
 
 def create_key(execute: Execute, name: str, now: int, max_cost_usd: float | None = None) -> tuple[Key, str]:
     """A new key, and the secret, which is not kept. Raises `UsageError` for a name that is taken or is none."""
-    if not 0 < len(name) <= _NAME_CHARS or clean(name) != name or name.strip() != name:
+    if not 0 < len(name) <= _NAME_CHARS or clean(name, keep="") != name or name.strip() != name:
         raise UsageError(
             f"a key cannot be called {name[:_NAME_CHARS]!r}", f"give 1 to {_NAME_CHARS} visible characters"
         )
