@@ -1,16 +1,18 @@
 """The command line. Each command's module is loaded only when that command is used, so that `agent --help` is quick."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from agentrunner.errors import AgentError, UsageError
+from agentrunner.render.stdout import Forgiving, Printed, Unwritable
 
 COMMANDS = {
     "run": ("run", "Start a session: take a goal to a verified end."),
@@ -32,6 +34,9 @@ COMMANDS = {
     "trust": ("config", "Let a directory's project files set guarded settings."),
 }
 """Command: (module of this package, one line of help)."""
+
+NO_READER = 128 + signal.SIGPIPE
+"""Exit code when whoever read our output has gone: what a shell says of programs that this signal ends."""
 
 
 class LazyGroup(TyperGroup):
@@ -82,21 +87,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The process's whole life: run a command, turn what went wrong into one line and an exit code."""
     command = typer.main.get_command(app)
     # A closed stream is None to Python, and whatever would write to it would fail.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stdout = printed = cast(Any, Printed(sys.stdout or _nowhere()))
+    sys.stderr = cast(TextIO, Forgiving(sys.stderr or _nowhere()))
+    code = 0
     try:
         _check_directory()
-        code = command.main(list(sys.argv[1:] if arguments is None else arguments), "agent", standalone_mode=False)
+        returned = command.main(list(sys.argv[1:] if arguments is None else arguments), "agent", standalone_mode=False)
+        code = returned if isinstance(returned, int) else 0
+        printed.flush()
+    except Unwritable:
+        pass
     except AgentError as error:
         fail(str(error), error.exit_code)
     except typer.Abort:
         fail("stopped", 130)
     except KeyboardInterrupt:
         fail("stopped", 130)
-    except BrokenPipeError:
-        # Whoever read our output has gone: there is nobody left to tell, not even at the last flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
         # Usage errors of the command line parser have no public base class; all others are bugs, with their traceback.
         if not hasattr(error, "format_message"):
@@ -104,7 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if said := _said_by_parser(error):
             fail(said, 2)
         sys.exit(2)  # `agent` alone: its help was printed.
-    sys.exit(code if isinstance(code, int) else 0)
+    if printed.lost is not None and not printed.lost.no_reader:
+        fail(str(printed.lost), code or 1)
+    sys.exit(code if printed.lost is None else code or NO_READER)
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w")  # noqa: PTH123
 
 
 def _said_by_parser(error: Any) -> str:

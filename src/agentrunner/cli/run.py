@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ from agentrunner.errors import AgentError, UsageError
 from agentrunner.render.jsonl import JsonlWriter
 from agentrunner.render.outcome import result_text
 from agentrunner.render.screen import Screen, choose_screen
-from agentrunner.render.stdout import Forgiving
+from agentrunner.render.stdout import Unwritable
 from agentrunner.runner import Outlet, resume, start
 from agentrunner.sanitise import clean
 from agentrunner.types import JSON, Event
@@ -120,7 +120,7 @@ def resume_command(
 def conduct(settings: "Settings", job: Job) -> int:
     """Run a session with a screen around it; print the result; return the exit code."""
     _check_output(settings.output)
-    screen = choose_screen(cast(TextIO, Forgiving(sys.stderr)), os.environ, quiet=settings.quiet or settings.json_lines)
+    screen = choose_screen(sys.stderr, os.environ, quiet=settings.quiet or settings.json_lines)
     control = Control()
     outlet = Outlet(human=screen.ask, on_phase=screen.on_phase, recall=screen.recall, remark=screen.remark)
     outlet.alarm = alarm
@@ -179,10 +179,8 @@ def _show(settings: "Settings", screen: Screen, finished: Event, attempted: bool
     if settings.json_lines:
         if not attempted:
             JsonlWriter(sys.stdout)(finished)
-    elif not attempted:
-        sys.stdout.write(result_text(finished))
     else:
-        _print_result(screen, finished)
+        _print_result(screen, finished, attempted)
     if finished.data["exit_code"] and (settings.json_lines or settings.quiet):
         text = " ".join(clean(str(finished.data["message"])).split())
         print(f"agent: {finished.data['reason']}: {text}", file=sys.stderr)
@@ -197,15 +195,17 @@ def _show(settings: "Settings", screen: Screen, finished: Event, attempted: bool
     return int(finished.data["exit_code"])
 
 
-def _print_result(screen: Screen, finished: Event) -> None:
+def _print_result(screen: Screen, finished: Event, attempted: bool) -> None:
     try:
-        screen.show_result(finished, sys.stdout)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        hint = f"agent sessions show {finished.session_id} prints it again"
-        raise AgentError(f"the result cannot be written to standard output: {error.strerror}", hint) from None
+        if attempted:
+            screen.show_result(finished, sys.stdout)
+        else:
+            sys.stdout.write(result_text(finished))
+            sys.stdout.flush()
+    except Unwritable as error:
+        if not error.no_reader:  # Who has gone reads no result, but may find it in a file.
+            hint = f"agent sessions show {finished.session_id} prints it again"
+            raise AgentError(f"the result cannot be written to standard output: {error.why}", hint) from None
 
 
 def _check_output(path: Path | None) -> None:
