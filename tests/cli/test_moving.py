@@ -295,6 +295,70 @@ def test_sessions_move_to_a_server_and_go_on_there(ran: Agent, postgres: Server)
     assert not ran("sessions", "list", "--json", env=server).out
 
 
+def files_of(agent: Agent) -> dict[str, bytes]:
+    """What a session keeps beside the journal."""
+    found = [path for folder in ("sessions", "snapshots") for path in (agent.home / folder).rglob("*")]
+    return {str(path): path.read_bytes() for path in found if path.is_file() and path.name != "databases.json"}
+
+
+@pytest.mark.parametrize("first", ["the file", "the server"])
+def test_a_copy_that_is_removed_leaves_the_other_its_files(agent: Agent, postgres: Server, first: str) -> None:
+    read = says("read_file", path="long.txt")
+    script = agent.script(writes("long.txt", "line\n" * 9000), read, writes("b.txt"), finish("done", "b.txt"))
+    assert agent("run", "write", "--script", script, "--max-steps", "3", "--quiet").code == 5
+    session, url = agent.session(), postgres.new_schema()
+    assert agent("sessions", "migrate", url).code == 0
+    assert agent("sessions", "migrate", url).code == 0
+    one, other = ({}, {"AGENT_DATABASE_URL": url}) if first == "the file" else ({"AGENT_DATABASE_URL": url}, {})
+    before = files_of(agent)
+    assert {Path(name).parent.name for name in before} >= {"outputs", session}
+    done = agent("sessions", "rm", session, env=one)
+    assert (done.code, done.out) == (0, f"removed {session}\n"), done.err
+    assert done.err.startswith("its files stay for its copy in '"), done.err
+    assert files_of(agent) == before
+    assert not agent("sessions", "list", "--json", env=one).out
+    folder = agent.folder / "forked"
+    forked = agent("sessions", "fork", session, "--at-step", "2", "--workspace", str(folder), env=other)
+    assert forked.code == 0, forked.err
+    assert [path.name for path in folder.iterdir()] == ["long.txt"]
+    assert agent("resume", session, "--add-steps", "5", "--quiet", env=other).code == 0
+    for name in (forked.out.strip(), session):
+        done = agent("sessions", "rm", name, env=other)
+        assert (done.code, done.err) == (0, "")
+    assert [Path(name).name for name in files_of(agent)] == ["lock"]
+    assert not list((agent.home / "sessions").iterdir())
+
+
+def test_a_session_that_comes_back_by_import_shares_its_files_too(ran: Agent, postgres: Server) -> None:
+    session, url = ran.session(), postgres.new_schema()
+    assert ran("sessions", "migrate", url).code == 0
+    assert ran("sessions", "rm", session).code == 0
+    server = {"AGENT_DATABASE_URL": url}
+    lines = ran("sessions", "export", session, env=server).out
+    assert ran("sessions", "import", "-", stdin=lines.encode()).code == 0
+    before = files_of(ran)
+    assert "its files stay" in ran("sessions", "rm", session, env=server).err
+    assert files_of(ran) == before
+    done = ran("sessions", "rm", session)
+    assert (done.code, done.err) == (0, "")
+    assert [Path(name).name for name in files_of(ran)] == ["lock"]
+
+
+def test_a_session_imported_where_it_was_made_in_another_database_shares_its_files(
+    agent: Agent, postgres: Server
+) -> None:
+    server = {"AGENT_DATABASE_URL": postgres.new_schema()}
+    script = agent.script(writes("a.txt"), finish("done", "a.txt"))
+    assert agent("run", "write", "--script", script, "--quiet", env=server).code == 0
+    session = json.loads(agent("sessions", "list", "--json", env=server).out)["id"]
+    lines = agent("sessions", "export", session, env=server).out
+    assert agent("sessions", "import", "-", stdin=lines.encode()).code == 0
+    assert "in 'another database'" in agent("sessions", "rm", session).err
+    assert agent("sessions", "fork", session, "--at-step", "1", env=server).code == 0
+    done = agent("sessions", "rm", session, env=server)
+    assert (done.code, done.err) == (0, "")
+
+
 def test_a_new_session_runs_on_a_server_and_leaves_no_file(agent: Agent, postgres: Server) -> None:
     script = agent.script(writes("a.txt"), finish("done", "a.txt"))
     done = agent("run", "write", "--script", script, "--quiet", env={"AGENT_DATABASE_URL": postgres.new_schema()})

@@ -36,7 +36,7 @@ def import_(
 
 def _take_in(lines: Iterable[bytes], workspace: Path | None) -> None:
     """Raises `ValueError` for lines that are no exported session."""
-    from agentrunner.journal import SessionLock, open_journal
+    from agentrunner.journal import SessionLock, open_journal, share
     from agentrunner.runner.carrying import received
 
     events, beside = _read(lines)
@@ -55,7 +55,11 @@ def _take_in(lines: Iterable[bytes], workspace: Path | None) -> None:
             raise UsageError(
                 f"there is another session {session_id}", f"see 'agent sessions show {session_id}', or remove it"
             )
+        # Files of a session that this journal has not: another database has it.
+        shared_files = not there and (journal.home / "sessions" / session_id).exists()
         with received(journal.home, beside) as carried:
+            if shared_files:
+                share(journal.home, session_id, journal.database)
             if new := events[len(there) :]:
                 journal.copy_in(session_id, new, len(there))
             carried.keep(journal.home, session_id)
@@ -91,7 +95,7 @@ def migrate(
     print(f"copied {copied} sessions ({events} events) to {name}; {there} were there already, all compared")
     if busy:
         raise SessionBusy(f"{len(busy)} sessions are at work and were left out: {', '.join(busy)}", "repeat it later")
-    print("set AGENT_DATABASE_URL to use it; the copy in SQLite is left as it is", file=sys.stderr)
+    print("set AGENT_DATABASE_URL to use it; the copy in SQLite is left as it is, and can be removed", file=sys.stderr)
 
 
 def _read(lines: Iterable[bytes]) -> "tuple[list[Event], Iterator[dict[str, Any]]]":

@@ -176,15 +176,18 @@ def fork(
 
 @sessions_app.command()
 def rm(sessions: Annotated[list[str], typer.Argument(metavar="ID...", help="The sessions to remove.")]) -> None:
-    """Remove sessions, their events and their saved results. The workspace is left as it is."""
+    """Remove sessions, their events and their saved results. The workspace is left as it is, and so are saved results
+    that a copy in another database needs (see migrate)."""
     from agentrunner.journal import SessionLock
     from agentrunner.runner.forking import remove_session
 
     with open_here() as journal:
         for session in [journal.find(prefix) for prefix in sessions]:
             with SessionLock(journal.home, session):
-                remove_session(journal, session)
+                others = remove_session(journal, session)
             print(f"removed {session}")
+            if others:
+                print(f"its files stay for its copy in {' and '.join(map(repr, others))}", file=sys.stderr)
 
 
 @report_app.command()

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from agentrunner.errors import JournalError, UsageError
 from agentrunner.journal.database import Execute
+from agentrunner.journal.holding import share
 from agentrunner.journal.journal import SqlJournal
 
 _WAITING = "SELECT at, kind, data FROM inbox WHERE session_id = ? AND handled_seq IS NULL ORDER BY id"
@@ -32,6 +33,8 @@ def copy_session(source: SqlJournal, target: SqlJournal, session_id: str) -> Cop
             f"session {session_id} went on differently in {target.name!r}",
             "remove one of the two with 'agent sessions rm', or give another database",
         )
+    if source.home == target.home:
+        share(source.home, session_id, source.database, target.database)
     if new := events[len(there) :]:
         target.copy_in(session_id, new, len(there))
     posted = _copy_inbox(source, target, session_id)

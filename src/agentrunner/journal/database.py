@@ -48,6 +48,10 @@ class Database(Protocol):
     """Whether large payloads are better kept in files than in rows."""
     words: Words
 
+    def identity(self) -> str:
+        """What tells it from every other database that sessions of this AGENT_HOME can be in, however it is named."""
+        ...
+
     def read(self, work: Callable[[Execute], T]) -> T:
         """What `work` returns. It may be called more than once."""
         ...

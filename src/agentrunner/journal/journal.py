@@ -5,7 +5,7 @@ database it speaks to.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from agentrunner.errors import AgentError, JournalError, UsageError
@@ -13,6 +13,7 @@ from agentrunner.journal.blobs import delete_blob, read_blob
 from agentrunner.journal.database import Database, Execute
 from agentrunner.journal.encoding import decode, encode, now
 from agentrunner.journal.faults import damaged
+from agentrunner.journal.holding import release
 from agentrunner.journal.listing import find_session, list_sessions
 from agentrunner.journal.lock import lock_path
 from agentrunner.journal.sessions import SessionRow, check_session_id
@@ -141,9 +142,10 @@ class SqlJournal:
         """The id of the one session whose id, or the last part of it, begins with `prefix`. Raises `UsageError`."""
         return self.database.read(lambda execute: find_session(execute, prefix))
 
-    def remove(self, session_id: str) -> None:
-        """Delete the session: its events, inbox, folder, lock file, and payloads that no other session uses. The caller
-        holds its `SessionLock`; a writer that does not is fenced off."""
+    def remove(self, session_id: str) -> Collection[str]:
+        """Delete the session: its events, inbox, folder, lock file, and payloads that no other session uses. The folder
+        stays while another database has a copy of the session: the names of those come back. The caller holds its
+        `SessionLock`; a writer that does not is fenced off."""
         check_session_id(session_id)
 
         def delete_rows(execute: Execute) -> list[str]:
@@ -164,7 +166,7 @@ class SqlJournal:
         # may begin to refer to it in between.
         if blobs:
             self.database.write(delete_blobs, alone=True)
-        self._remove_files(session_id)
+        return self._remove_files(session_id)
 
     def close(self) -> None:
         self.database.close()
@@ -177,12 +179,15 @@ class SqlJournal:
         except ValueError as error:
             raise damaged(self.name, f"event {seq} of session {session_id} is not JSON") from error
 
-    def _remove_files(self, session_id: str) -> None:
+    def _remove_files(self, session_id: str) -> Collection[str]:
         folder = self.home / "sessions" / session_id
         try:
+            if others := release(self.home, session_id, self.database):
+                return others
             if folder.exists():
                 shutil.rmtree(folder)
             lock_path(self.home, session_id).unlink(missing_ok=True)
+            return ()
         except OSError as error:
             raise UsageError(
                 f"the session is deleted, but not its files in {str(folder)!r}: {error.strerror}", "delete them by hand"

@@ -41,6 +41,10 @@ than one commit takes; what is committed must outlive a power cut."""
 
 _CLEAN_URL = re.compile(r"postgres(?:ql)?://(?:[^@/?#:]*(?::[^@/?#]*)?@)?([\w.,:\[\]-]*(?:/[\w.-]*)?)(?:\?[^#@]*)?")
 
+_IDENTITY = (
+    "SELECT system_identifier || '/' || current_database() || '/' || 'events'::regclass::oid FROM pg_control_system()"
+)
+
 
 class PostgresDatabase:
     """One connection to the database that `url` names."""
@@ -110,6 +114,10 @@ class PostgresDatabase:
             return self.write(work)
         except Exception as error:  # told to whoever wanted this work
             return error
+
+    def identity(self) -> str:
+        # A host has many names, and a database a journal in each of its schemas.
+        return self.read(lambda execute: str(execute(_IDENTITY).fetchone()[0]))
 
     def another(self) -> PostgresDatabase:
         return PostgresDatabase(self._url)

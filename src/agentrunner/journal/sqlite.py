@@ -105,6 +105,9 @@ class SqliteDatabase:
         execute("RELEASE SAVEPOINT one")
         return result
 
+    def identity(self) -> str:
+        return self.path.name  # An AGENT_HOME has one of these, wherever it is moved to.
+
     def another(self) -> SqliteDatabase:
         return SqliteDatabase(self.path.parent)
 

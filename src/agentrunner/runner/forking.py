@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,20 +75,20 @@ async def fork(journal: "SqlJournal", session_id: str, step: int, workspace: Pat
     return Fork(new, place, missing)
 
 
-def remove_session(journal: "SqlJournal", session_id: str) -> None:
-    """Delete a session, and what only it had kept of its workspace. The workspace itself stays. The caller holds the
-    session's lock."""
+def remove_session(journal: "SqlJournal", session_id: str) -> Collection[str]:
+    """Delete a session, and what only it had kept of its workspace. The workspace itself stays, and so do its files
+    while other databases have a copy of it: their names come back. The caller holds the session's lock."""
     if not (journal.home / "snapshots").is_dir():
-        journal.remove(session_id)
-        return
+        return journal.remove(session_id)
     store = Store(journal.home)
     with store.held(fcntl.LOCK_EX):
-        journal.remove(session_id)
+        others = journal.remove(session_id)
         # With a record that cannot be read nobody knows what its session needs: then all of it stays.
         with contextlib.suppress(OSError):
             named = named_anywhere(journal.home)
             if named is not None:
                 store.prune(named)
+        return others
 
 
 def _until(events: Sequence[Event], step: int) -> Sequence[Event]:
