@@ -7,6 +7,7 @@ import base64
 import contextlib
 import struct
 import zlib
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +18,7 @@ from openai import BadRequestError, OpenAI
 from agentrunner.journal import open_journal
 from tests.runs.conftest import JSON, PRICES, Server, assistant, server_in
 from tests.support.endpoint import Answer, Endpoint, error
+from tests.support.program import Agent
 from tests.support.speech import usage
 
 URL = "https://images.example/cat.jpg?size=large"
@@ -130,6 +132,44 @@ def test_a_run_goes_on_with_an_image_whose_file_is_gone_and_whose_server_was_kil
         assert kept_bytes(server) < 1.2 * len(big)
         again.beta.threads.delete(run.thread_id)
         assert kept_bytes(server) < 0.2 * len(big)
+
+
+def test_a_run_that_was_exported_is_the_same_elsewhere_with_its_pictures_and_without(tmp_path: Path) -> None:
+    shown = png(noise=1 << 20)
+    with Endpoint([Answer("a cat")]) as endpoint, server_in(tmp_path / "here", endpoint) as server:
+        client = server.client()
+        run = ask(client, shows(client, "What is it?", part(upload(client, shown))))
+        bare = server.agent("sessions", "export", run.id).out
+        whole = server.agent("sessions", "export", run.id, "--with-files").out
+    assert len(bare) < 50_000
+    without, there = Agent(tmp_path / "without"), Agent(tmp_path / "there")
+    for agent, lines in ((without, bare), (there, whole)):
+        done = agent("sessions", "import", "-", "--workspace", "w", stdin=lines.encode())
+        assert done.code == 0, done.err
+        replayed = agent("replay", run.id)
+        assert (replayed.code, replayed.err) == (0, ""), replayed
+    [kept] = (there.home / "sessions" / run.id / "pictures").iterdir()
+    assert kept.read_bytes() == shown
+    assert kept.name == sha256(shown).hexdigest()
+    assert there("sessions", "export", run.id, "--with-files").out.splitlines()[1:] == whole.splitlines()[1:]
+    assert not (without.home / "sessions" / run.id / "pictures").exists()
+    assert there("sessions", "rm", run.id).code == 0
+    assert not kept.exists()
+
+    last = whole.splitlines()[-1]
+    named = last.replace(kept.name, "0" * 64)
+    assert named != last
+    for spoiled, said in (
+        (whole.replace(last, named), "the picture '000000000000' is not whole"),
+        (
+            whole.replace('"base64": "', '"base64": "AAAA', 1).replace('"base64":"', '"base64":"AAAA', 1),
+            "its hash says",
+        ),
+    ):
+        done = there("sessions", "import", "-", stdin=spoiled.encode())
+        assert done.code == 2
+        assert said in done.err
+        assert not there("sessions", "list", "--json").out
 
 
 def kept_bytes(server: Server) -> int:

@@ -125,7 +125,7 @@ def export(
     ] = False,
     with_files: Annotated[
         bool,
-        typer.Option("--with-files", help="Also the states of its workspace and whole results, for forks elsewhere."),
+        typer.Option("--with-files", help="Also the states of its workspace, whole results and pictures."),
     ] = False,
 ) -> None:
     """Print a session's events as JSON lines."""

@@ -1,5 +1,5 @@
-"""What a session needs on another machine besides its events: whole results, and the states of its workspace. They are
-lines after the events, taken in only when each content is what its hash says."""
+"""What a session needs on another machine besides its events: whole results, the pictures it was shown, and the states
+of its workspace. They are lines after the events, taken in only when each content is what its hash says."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ from agentrunner.types import JSON
 
 PART_BYTES = 3 << 18
 """Of one line's content: a megabyte as base64."""
-CONTENT, STATE, OUTPUT = "file.content", "workspace.state", "output.saved"
+CONTENT, STATE, OUTPUT, PICTURE = "file.content", "workspace.state", "output.saved", "picture.shown"
 """The types of these lines. A content comes in parts, before the lines that name it."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,150}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -46,6 +46,15 @@ def files_of(home: Path, session_id: str) -> Iterator[JSON]:
             digest = _digest_of(path)
             yield from _parts(path, digest)
             yield {"type": OUTPUT, "name": path.name, "sha256": digest}
+    for path in sorted(pictures_of(home, session_id).glob("*")):
+        if _DIGEST.fullmatch(path.name) and _digest_of(path) == path.name:
+            yield from _parts(path, path.name)
+            yield {"type": PICTURE, "sha256": path.name}
+
+
+def pictures_of(home: Path, session_id: str) -> Path:
+    """Where the pictures that a session was shown lie under their hash."""
+    return home / "sessions" / session_id / "pictures"
 
 
 def is_output(name: str) -> bool:
@@ -59,6 +68,7 @@ class Carried:
 
     records: list[Record] = field(default_factory=list[Record])
     outputs: dict[str, str] = field(default_factory=dict[str, str])
+    pictures: set[str] = field(default_factory=set[str])
 
     def keep(self, home: Path, session_id: str) -> None:
         """Make it the session's own. States that were added here since then stay as they are."""
@@ -66,10 +76,11 @@ class Carried:
         there = read_records(file)
         if there == self.records[: len(there)] and len(there) < len(self.records):
             _write_whole(file, "".join(record.line() for record in self.records).encode())
-        for name, digest in self.outputs.items():
-            if not (folder / "outputs" / name).exists():
-                (folder / "outputs").mkdir(mode=0o700, exist_ok=True)
-                _write_whole(folder / "outputs" / name, Store(home).path(digest).read_bytes())
+        kept = [(folder / "outputs" / name, digest) for name, digest in self.outputs.items()]
+        for path, digest in [*kept, *((pictures_of(home, session_id) / digest, digest) for digest in self.pictures)]:
+            if not path.exists():
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                _write_whole(path, Store(home).path(digest).read_bytes())
 
 
 @contextlib.contextmanager
@@ -99,6 +110,11 @@ def _take_all(store: Store, carried: Carried, lines: Iterator[JSON]) -> None:
                 if not is_output(name) or digest not in there:
                     raise ValueError(f"the result {name!r:.80} is not whole")
                 carried.outputs[name] = digest
+            case "picture.shown":
+                digest = str(line.get("sha256"))
+                if digest not in there:
+                    raise ValueError(f"the picture {digest[:12]!r} is not whole")
+                carried.pictures.add(digest)
             case _:
                 continue  # of a later version
 

@@ -13,6 +13,7 @@ from agentrunner.errors import UsageError
 from agentrunner.guard.ledger import MIN_OUTPUT_TOKENS
 from agentrunner.journal import session_folder
 from agentrunner.journal.database import Execute
+from agentrunner.runner.carrying import pictures_of
 from agentrunner.runner.models import rates_of, unpriced
 from agentrunner.runner.served import Wanted, advance, created, new_session
 from agentrunner.runner.sessions import session_of
@@ -67,12 +68,13 @@ async def _again(services: Services, session: Session) -> Session:
     """The session with the pictures that it is shown."""
     if not any(message.images for message in session.messages):
         return session
-    folder = _pictures(services, session.id)
+    folder = pictures_of(services.home, session.id)
     return replace(session, messages=await asyncio.to_thread(restore, session.messages, folder))
 
 
 def _pictures(services: Services, run_id: str) -> Path:
-    return session_folder(services.home, run_id) / "pictures"
+    session_folder(services.home, run_id)
+    return pictures_of(services.home, run_id)
 
 
 async def _ready(services: Services, owner: str, store_ids: list[str]) -> None:
