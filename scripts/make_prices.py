@@ -2,8 +2,9 @@
 
     python scripts/make_prices.py
 
-What it leaves out: models without a price for text in and out, models with a fee per request, and the prices of batch,
-flex and priority service. Where a price depends on the hour or rises at a later date, the highest is taken.
+What it leaves out: models without a price for text in and out (of embeddings: in), models with a fee per request, and
+the prices of batch, flex and priority service. Where a price depends on the hour or rises at a later date, the highest
+is taken.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ MAKERS = (
 """Who price their own models, in the order in which they are asked. All other providers host models of others."""
 OPEN_WEIGHTS = ("gpt-oss",)
 """Listed under their maker, who does not serve them: what hosts charge counts."""
+EMBEDDING = "embed"
+"""Is in the names of models that make vectors; these have no output to be paid for."""
 RATES = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
 
 
@@ -71,7 +74,8 @@ def highest(model: source.ModelInfo) -> source.ModelPrice | None:
         current = begun[-1:] or always[-1:]
         others = [one for one in model.prices if one not in begun and one not in always]
         candidates = [one.prices for one in (*current, *others)]
-    whole = [one for one in candidates if all(tiered(one, rate) is not None for rate in ("input_mtok", "output_mtok"))]
+    needed = ("input_mtok",) if EMBEDDING in model.id.lower() else ("input_mtok", "output_mtok")
+    whole = [one for one in candidates if all(tiered(one, rate) is not None for rate in needed)]
     if not whole or any("requests_kcount" in vars(one) for one in whole):
         return None
     return max(whole, key=lambda one: (rates(one, 0)[0] or 0) + (rates(one, 0)[3] or 0))

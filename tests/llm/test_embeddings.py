@@ -76,6 +76,19 @@ def test_what_may_pass_is_tried_again(fault: Answer) -> None:
     assert len(endpoint.requests) == 3
 
 
+def test_who_pays_hears_of_every_attempt_and_says_how_many_there_are() -> None:
+    failed: list[tuple[int, bool]] = []
+    used: list[int] = []
+    hooks: Any = {"on_failure": lambda e: failed.append((e.status, e.may_be_billed)), "on_usage": used.append}
+    with Endpoint([error(503), error(429, retry_after=0.001), embedded, error(503), embedded]) as endpoint:
+        assert model(endpoint, attempts=3, **hooks)(["a"]) == [letters("a")]
+        with pytest.raises(ProviderError, match="scripted 503"):
+            model(endpoint, attempts=1, **hooks)(["a"])
+    assert failed == [(503, True), (429, False), (503, True)]
+    assert used == [7]
+    assert len(endpoint.requests) == 4
+
+
 def test_an_endpoint_that_stays_busy_is_given_up_with_a_sentence() -> None:
     with (
         Endpoint(lambda _: error(429, "slow down")) as endpoint,

@@ -112,3 +112,10 @@ def test_the_table_says_what_its_source_says(maker: str, tokens: int) -> None:
         assert mine.cost(Usage(tokens, tokens // 2, 1_000)) == pytest.approx(theirs + written), info.id
         compared += 1
     assert compared >= 5
+
+
+def test_what_makes_vectors_costs_its_input_alone() -> None:
+    price = price_of("text-embedding-3-small")
+    assert price is not None
+    assert price.cost(Usage(1_000_000, 0, 0)) == pytest.approx(0.02)
+    assert price.worst(8_000) == (0.02, 0.0)

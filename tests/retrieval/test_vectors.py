@@ -13,7 +13,7 @@ from agentrunner.retrieval import vectors
 from agentrunner.retrieval.embedding import Embedder
 from agentrunner.retrieval.index import Index
 from agentrunner.retrieval.search import search
-from agentrunner.retrieval.vectors import drop_vectors, embed_missing
+from agentrunner.retrieval.vectors import drop_vectors, embed_missing, spaces, without_vectors
 from tests.retrieval.parts import chunk, names, put
 from tests.support.hashing import HASHING, NOISE, embed
 
@@ -43,6 +43,22 @@ def test_what_shares_no_word_is_found_by_its_vector() -> None:
     only = search(index, "photosynthesis", stores=["notes"], embedder=HASHING, text_weight=0)
     assert only[0].score == pytest.approx(0.7, abs=0.2)
     assert names(search(index, "photosynthesis", stores=["notes"], embedder=HASHING, embedding_weight=0)) == []
+
+
+def test_one_source_is_embedded_at_a_time_where_that_is_wanted() -> None:
+    model, index = Counting(), Index()
+    put(index, a="one two", b="two three")
+    assert spaces(index, ["notes", "nowhere"]) == {"notes": None}
+    assert without_vectors(index, "notes") == ["a", "b"]
+    assert embed_missing(index, "notes", model.embedder, "b") == 1
+    assert model.asked() == ["two three"]
+    assert without_vectors(index, "notes") == ["a"]
+    assert embed_missing(index, "notes", model.embedder, "nothing") == 0
+    assert embed_missing(index, "notes", model.embedder) == 1
+    assert without_vectors(index, "notes") == without_vectors(index, "nowhere") == []
+    space = spaces(index, ["notes"])["notes"]
+    assert space is not None
+    assert (space.model, space.normalisation) == ("counting", "l2")
 
 
 def test_no_text_is_embedded_twice(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Texts as vectors, from any endpoint that has OpenAI's `/embeddings`. It keeps nothing and knows no prices.
 
 Embedding twice changes nothing but the bill, so what may have been billed is tried again here too; `on_usage` hears of
-what an endpoint says that it charged for.
+what an endpoint says that it charged for, `on_failure` of each attempt without an answer.
 """
 
 from __future__ import annotations
@@ -42,14 +42,18 @@ class EmbeddingModel:
         azure: bool | None = None,
         api_version: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        attempts: int = ATTEMPTS,
         on_usage: Callable[[int], None] | None = None,
+        on_failure: Callable[[ModelError], None] | None = None,
     ) -> None:
         self.name = name
         self._target = target_of(base_url, azure, api_version, name, AZURE_VERSION)
         self._key = api_key
         self._dimensions = dimensions
         self._timeout_s = timeout_s
+        self._attempts = attempts
         self._on_usage = on_usage
+        self._on_failure = on_failure
 
     def __call__(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector for each text, in their order. Raises `ProviderError` when the endpoint failed for good."""
@@ -74,13 +78,13 @@ class EmbeddingModel:
 
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda e: isinstance(e, ModelError) and e.kind in ("busy", "unknown")),
-            stop=stop_after_attempt(ATTEMPTS),
+            stop=stop_after_attempt(self._attempts),
             wait=wait,
             reraise=True,
         )
         connection = Connection(self._target, self._key)
         try:
-            return await retrying(self._attempt, connection, list(texts))
+            return await retrying(self._asked, connection, list(texts))
         except ModelError as error:
             raise ProviderError(
                 f"the embedding model {self.name!r} could not be asked: {error.message}",
@@ -88,6 +92,14 @@ class EmbeddingModel:
             ) from error
         finally:
             await connection.aclose()
+
+    async def _asked(self, connection: Connection, texts: list[str]) -> list[list[float]]:
+        try:
+            return await self._attempt(connection, texts)
+        except ModelError as error:
+            if self._on_failure is not None:
+                self._on_failure(error)
+            raise
 
     async def _attempt(self, connection: Connection, texts: list[str]) -> list[list[float]]:
         body: JSON = {"model": self.name, "input": texts, "encoding_format": "float"}

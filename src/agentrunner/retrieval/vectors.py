@@ -38,12 +38,12 @@ class Matrix(NamedTuple):
     vectors: Floats
 
 
-def embed_missing(index: Index, store: str, embedder: Embedder) -> int:
-    """Embed every text of the store that has no vector yet, in batches that are kept as they come: whoever is
-    interrupted pays for nothing twice. Returns how many there were. Raises `UsageError` when the store has vectors of
-    another model, before anything is asked."""
+def embed_missing(index: Index, store: str, embedder: Embedder, source: str | None = None) -> int:
+    """Embed every text of the store (or of one of its sources) that has no vector yet, in batches that are kept as they
+    come: whoever is interrupted pays for nothing twice. Returns how many there were. Raises `UsageError` when the store
+    has vectors of another model, before anything is asked."""
     done = 0
-    for batch in _missing(index, store, embedder):
+    for batch in _missing(index, store, embedder, source):
         space, vectors = embed(embedder, [text for _, text in batch])
         rows = [(digest, row.tobytes()) for (digest, _), row in zip(batch, vectors, strict=True)]
         if not index.write(lambda execute, space=space, rows=rows: _keep(execute, store, space, rows)):
@@ -61,6 +61,27 @@ def drop_vectors(index: Index, store: str) -> None:
         execute("UPDATE stores SET space = NULL, revision = revision + 1 WHERE name = ?", (to_blob(store),))
 
     index.write(work)
+
+
+def spaces(index: Index, stores: Sequence[str]) -> dict[str, Space | None]:
+    """Of what model the vectors of each store are, None where it has none; stores that are not there are left out."""
+    query = "SELECT space FROM stores WHERE name = ?"
+
+    def work(execute: Execute) -> dict[str, Space | None]:
+        rows = {store: execute(query, (to_blob(store),)).fetchone() for store in stores}
+        return {store: Space.from_json(row[0]) if row[0] else None for store, row in rows.items() if row}
+
+    return index.read(work)
+
+
+def without_vectors(index: Index, store: str) -> list[str]:
+    """The sources of a store that have texts without a vector."""
+    query = (
+        "SELECT DISTINCT s.name FROM sources s JOIN chunks c ON c.source = s.id"
+        " WHERE s.store = (SELECT id FROM stores WHERE name = ?)"
+        " AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.store = s.store AND v.digest = c.digest) ORDER BY s.id"
+    )
+    return index.read(lambda execute: [from_blob(name) for (name,) in execute(query, (to_blob(store),))])
 
 
 def nearest(
@@ -82,21 +103,22 @@ def nearest(
     return [Found(int(chunks[at]), min(1.0, max(0.0, float(scores[at])))) for at in best]
 
 
-def _missing(index: Index, store: str, embedder: Embedder) -> Iterator[list[tuple[bytes, str]]]:
+def _missing(index: Index, store: str, embedder: Embedder, source: str | None) -> Iterator[list[tuple[bytes, str]]]:
     """Texts without a vector by their digest, a batch at a time, each text once."""
     query = (
         "SELECT c.id, c.digest, c.text FROM chunks c JOIN sources s ON s.id = c.source WHERE s.store = ? AND c.id > ?"
+        " AND (? IS NULL OR s.name = ?)"
         " AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.store = s.store AND v.digest = c.digest)"
         " ORDER BY c.id LIMIT ?"
     )
-    last = 0
+    last, name = 0, None if source is None else to_blob(source)
 
     def look(execute: Execute) -> list[tuple[int, bytes, bytes]]:
         found = execute("SELECT id, space FROM stores WHERE name = ?", (to_blob(store),)).fetchone()
         if found is None:
             return []
         check_same(store, Space.from_json(found[1]) if found[1] else None, embedder)
-        return execute(query, (found[0], last, BATCH_TEXTS)).fetchall()
+        return execute(query, (found[0], last, name, name, BATCH_TEXTS)).fetchall()
 
     while rows := index.read(look):
         batch: dict[bytes, str] = {}
