@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from agentrunner.engine.log import Log
 from agentrunner.guard.ledger import Ledger, Share
 from agentrunner.guard.limits import Limits
 from agentrunner.types import JSON, Ask, Event, Human, Listener, Model, Session, Strategy, Toolbox, ToolCall
+
+if TYPE_CHECKING:
+    from agentrunner.engine.purse import Purse
 
 Status = Literal["completed", "incomplete", "requires_action", "failed", "cancelled"]
 
@@ -117,6 +120,8 @@ class Parts:
     book: Callable[[float, float, float], Awaitable[Share | None]] | None = None
     """Books with an account that other sessions share what this one has spent, what it has reserved, and the request
     that comes next, in US dollars; or says what there is for it instead, and leaves it out."""
+    purse: "Purse | None" = None
+    """What tools pay from that buy something."""
     max_output_tokens: int = 16_384
     retries: int = 5
     """Attempts after the first at one request."""

@@ -47,6 +47,8 @@ async def run_session(
     run = Run(session, parts, log, parts.clock(), worked_before=worked_seconds(past), granted=_granted(past))
     run.retry_waits = _retry_waits(past)
     run.artifacts = _artifacts_of(past)
+    if parts.purse is not None:
+        parts.purse.open(run)
     await _claim(run, opening)
     try:
         end = _end_of(await drive(run, strategy(session)))

@@ -87,6 +87,8 @@ class Ledger:
     """Set while a shared account leaves less than the session's own limit."""
     _open: dict[str, Reservation] = field(default_factory=dict[str, Reservation])
     _above_bound: bool = False
+    _purchases: dict[str, float] = field(default_factory=dict[str, float])
+    """What tools have booked for what they buy, in US dollars."""
 
     @property
     def guaranteed(self) -> bool:
@@ -152,6 +154,22 @@ class Ledger:
         more = max(0, output_tokens - reservation.output_tokens)
         return self._book(key, reservation.usd + more * out_rate, more)
 
+    def reserve_purchase(self, key: str, usd: float) -> bool:
+        """Book what a tool buys, at its highest price. False, and nothing is booked, where the limit leaves less."""
+        limit = self.budget.usd
+        if limit is not None and not self.usd_booked() + usd + self._kept_usd(limit) <= limit * (1 - ROUNDING):
+            return False
+        self._purchases[key] = usd
+        return True
+
+    def settle_purchase(self, key: str, usd: float) -> None:
+        self._purchases.pop(key)
+        self.spent_usd += usd
+
+    def release_purchase(self, key: str) -> None:
+        """Nothing was bought."""
+        self._purchases.pop(key)
+
     def violated(self, violation: JSON) -> None:
         """Take in that something was billed above its bound: {input_tokens, input_tokens_bound, output_tokens,
         max_output_tokens}. All later bounds are wider."""
@@ -198,13 +216,19 @@ class Ledger:
             case "session.claimed":
                 for key in list(self._open):
                     self.keep(key)
+                for key in list(self._purchases):
+                    self.settle_purchase(key, self._purchases[key])
+            case "purchase.booked":
+                self._purchases[data["_purchase"]] = data["usd"]
+            case "purchase.settled":
+                self.settle_purchase(data["_purchase"], data["cost_usd"])
             case "budget.raised":
                 self.raise_by(data)
             case _:
                 pass
 
     def usd_booked(self) -> float:
-        return self.spent_usd + sum(r.usd for r in self._open.values())
+        return self.spent_usd + sum(r.usd for r in self._open.values()) + sum(self._purchases.values())
 
     def tokens_booked(self) -> int:
         reserved = sum(r.input_tokens + r.output_tokens for r in self._open.values())
@@ -221,16 +245,15 @@ class Ledger:
     ) -> list[tuple[Reason, int | None, str, bool]]:
         """What is left for the answer under each limit, in tokens; None where it does not matter. Each with what is
         said when it is too little, and whether it may become more."""
-        budget, rooms, wait = self.budget, list[tuple[Reason, int | None, str, bool]](), bool(self._open)
+        budget, rooms = self.budget, list[tuple[Reason, int | None, str, bool]]()
+        wait = bool(self._open or self._purchases)
         if budget.tokens is not None:
             kept = WRAP_UP_INPUT_BYTES + WRAP_UP_OUTPUT_TOKENS
             kept = 0 if wrap_up else min(kept, int(budget.tokens * WRAP_UP_SHARE))
             text = f"the next request does not fit into what is left of {budget.tokens:,} tokens"
             rooms.append(("budget_tokens", budget.tokens - self.tokens_booked() - bound - kept, text, wait))
         if budget.usd is not None:
-            wrap_in, wrap_out = self._worst_rates(WRAP_UP_INPUT_BYTES)
-            need = WRAP_UP_INPUT_BYTES * wrap_in + WRAP_UP_OUTPUT_TOKENS * wrap_out
-            kept_usd = 0.0 if wrap_up else min(need, budget.usd * WRAP_UP_SHARE)
+            kept_usd = 0.0 if wrap_up else self._kept_usd(budget.usd)
             room = self._room_of(budget.usd, bound * in_rate + kept_usd, out_rate)
             rooms.append(
                 ("budget_cost", room, f"the next request does not fit into what is left of ${budget.usd:g}", wait)
@@ -239,6 +262,12 @@ class Ledger:
             room = self._room_of(self.share.usd, bound * in_rate, out_rate)
             rooms.append(("budget_cost", room, self.share.text, self.share.wait))
         return rooms
+
+    def _kept_usd(self, limit: float) -> float:
+        """Of a limit, for the last words."""
+        wrap_in, wrap_out = self._worst_rates(WRAP_UP_INPUT_BYTES)
+        need = WRAP_UP_INPUT_BYTES * wrap_in + WRAP_UP_OUTPUT_TOKENS * wrap_out
+        return min(need, limit * WRAP_UP_SHARE)
 
     def _room_of(self, usd: float, taken: float, out_rate: float) -> int | None:
         """Tokens of output that these dollars leave, when so much more of them is taken."""
