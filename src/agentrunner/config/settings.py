@@ -153,6 +153,23 @@ class Settings(BaseSettings):
     protocol: Literal["auto", "tools", "json"] = option(
         "Model", "auto", "How commands travel: as tool calls, or as a JSON object in the message."
     )
+    embedding_model: Text | None = option(
+        "Model", None, "Model that makes vectors of files in vector stores.", "NAME", "always", commands=("serve",)
+    )
+    embedding_base_url: Url | None = option(
+        "Model", None, "Its endpoint, where that is another one.", "URL", "always", commands=("serve",)
+    )
+    embedding_api_key: SecretStr | None = option(
+        "Model", None, "Key for an endpoint of its own; the other key is never sent there.", commands=()
+    )
+    embedding_price: Amount | None = option(
+        "Limits",
+        None,
+        "US dollars per million tokens of it; wins over the table.",
+        "USD",
+        "always",
+        commands=("serve",),
+    )
     context_window: Positive | None = option(
         "Model", None, "Tokens that fit the model at once; without it, what the price table knows.", "N", commands=()
     )

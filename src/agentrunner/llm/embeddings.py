@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from agentrunner.errors import ModelError, ProviderError
 from agentrunner.llm import failures
-from agentrunner.llm.client import Connection
+from agentrunner.llm.client import Connection, Pool
 from agentrunner.llm.target import target_of
 from agentrunner.llm.wire import encode
 from agentrunner.types import JSON
@@ -30,7 +30,7 @@ TIMEOUT_S = 60.0
 
 class EmbeddingModel:
     """Call it with texts; it must be in a thread without an event loop. `dimensions` asks models that can for shorter
-    vectors."""
+    vectors. With a `pool`, which belongs to a loop, it can only be asked there."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class EmbeddingModel:
         api_version: str | None = None,
         timeout_s: float = TIMEOUT_S,
         attempts: int = ATTEMPTS,
+        pool: Pool | None = None,
         on_usage: Callable[[int], None] | None = None,
         on_failure: Callable[[ModelError], None] | None = None,
     ) -> None:
@@ -52,6 +53,7 @@ class EmbeddingModel:
         self._dimensions = dimensions
         self._timeout_s = timeout_s
         self._attempts = attempts
+        self._pool = pool
         self._on_usage = on_usage
         self._on_failure = on_failure
 
@@ -82,7 +84,7 @@ class EmbeddingModel:
             wait=wait,
             reraise=True,
         )
-        connection = Connection(self._target, self._key)
+        connection = Connection(self._target, self._key, self._pool)
         try:
             return await retrying(self._asked, connection, list(texts))
         except ModelError as error:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentrunner.engine import Control, Parts, run_session
+from agentrunner.engine import Control, Parts, Purse, run_session
 from agentrunner.guard.ledger import Ledger, Share
 from agentrunner.llm import Pool
 from agentrunner.runner.guarding import limits_of
@@ -110,6 +110,7 @@ async def advance(
     control: Control,
     pool: Pool,
     book: Callable[[float, float, float], Awaitable[Share | None]] | None = None,
+    purse: Purse | None = None,
 ) -> Event:
     """Go on with a run until it ends, or has to wait for its client. The caller holds its `SessionLock`."""
     rates, _ = rates_of(settings)
@@ -127,6 +128,7 @@ async def advance(
         on_delta=on_delta,
         control=control,
         book=book,
+        purse=purse,
         max_output_tokens=settings.max_output_tokens,
         retries=settings.retries,
         guard=limits_of(settings),

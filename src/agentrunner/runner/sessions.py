@@ -43,7 +43,8 @@ Opening = list[tuple[str, str, JSON]]
 
 _SHOWN = {"json_lines", "stream", "quiet", "output", "record", "file"}
 _SERVED = {"host", "port", "allow_host", "strict_file_types", "requests_per_minute"}
-NOT_PINNED = {"api_key", "home", "database_url", "i_know_there_is_no_sandbox", *_SHOWN, *_SERVED}
+_EMBEDDING = {"embedding_model", "embedding_base_url", "embedding_api_key", "embedding_price"}
+NOT_PINNED = {"api_key", "home", "database_url", "i_know_there_is_no_sandbox", *_SHOWN, *_SERVED, *_EMBEDDING}
 """Settings that belong to an attempt, not to the session: secrets, places, what must be said each time, how it is
 shown, and how a server is reached."""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from agentrunner.engine import Control
+from agentrunner.engine import Control, Purse
 from agentrunner.errors import UsageError
 from agentrunner.guard.ledger import MIN_OUTPUT_TOKENS
 from agentrunner.journal import session_folder
@@ -99,13 +99,25 @@ async def go_on(
     """Until the run ends or waits for its client. `tell` hears of events, and of pieces of text where it streams."""
     settings = settings_of(services, run)
     marks_after = int((session.request or {}).get("marks_after", 0))
-    toolbox = await services.tools.open(owner, run, past, marks_after)
+    purse = Purse()
+    toolbox = await services.tools.open(owner, run, purse, marks_after)
     on_delta = tell if run["_stream"] else None
     rates, _ = rates_of(settings)
     unknown = settings.model if unpriced(settings, rates) else ""
     book = account(services, owner, run["id"], fresh=not past, unpriced=unknown)
     return await advance(
-        session, settings, services.sessions, past, opening, toolbox, tell, on_delta, control, services.pool, book
+        session,
+        settings,
+        services.sessions,
+        past,
+        opening,
+        toolbox,
+        tell,
+        on_delta,
+        control,
+        services.pool,
+        book,
+        purse,
     )
 
 

@@ -23,6 +23,7 @@ from agentrunner.retrieval.passages import Chunk
 from agentrunner.server.services import Services
 from agentrunner.server.storage.tables import Tenant
 from agentrunner.server.stores import take_bytes
+from agentrunner.server.vectors import failure_of
 from agentrunner.server.wire.parts import object_in
 from agentrunner.types import JSON
 
@@ -129,7 +130,9 @@ class Indexer:
     async def _work(self, services: Services, job: Job) -> None:
         try:
             size = await asyncio.to_thread(self._index, services.blobs.path(job.file["_sha256"]), job)
-            outcome: JSON = {"status": "completed", "usage_bytes": size, "last_error": None}
+            # Its words are in: whatever becomes of its vectors, it can be found.
+            why = await services.vectors.embed(job.owner, job.store_id, job.file["id"]) if services.vectors else ""
+            outcome: JSON = {"status": "completed", "usage_bytes": size, "last_error": failure_of(why)}
         except Failed as failed:
             outcome = {"status": "failed", "last_error": {"code": failed.code, "message": failed.sentence}}
         except Exception as error:  # the edge of this process: a file whose reading broke must not stay in progress

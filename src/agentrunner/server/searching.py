@@ -11,7 +11,9 @@ from agentrunner.errors import UsageError
 from agentrunner.retrieval.index import Index
 from agentrunner.retrieval.passages import Hit
 from agentrunner.retrieval.search import search
+from agentrunner.server.embedding import Pay
 from agentrunner.server.faults import bad
+from agentrunner.server.queries import Asked, Weights, ask_for
 from agentrunner.server.services import Services, Used
 from agentrunner.server.stores import is_touched, touch
 from agentrunner.types import JSON
@@ -37,6 +39,13 @@ class Found(NamedTuple):
     attributes: JSON
 
 
+class Searched(NamedTuple):
+    """The passages, and what else there is to know of the search."""
+
+    found: list[Found]
+    remark: str
+
+
 async def search_stores(
     services: Services,
     owner: str,
@@ -46,10 +55,13 @@ async def search_stores(
     limit: int,
     filters: object = None,
     score_threshold: float = 0.0,
-) -> list[Found]:
-    """At most `limit` passages, best first. Raises `ApiError` for a store that has expired or is not there, and for
-    filters that are none."""
+    weights: Weights,
+    pay: Pay,
+) -> Searched:
+    """At most `limit` passages, best first; `pay` is where vectors of the queries are bought. Raises `ApiError` for a
+    store that has expired or is not there, and for filters that are none."""
     size = await _touched(services, owner, store_ids)
+    asked = await ask_for(services, store_ids, queries, pay) if weights.embedding else Asked()
 
     def look(index: Index) -> list[Hit]:
         best: dict[tuple[str, int], Hit] = {}
@@ -61,6 +73,9 @@ async def search_stores(
                 limit=limit,
                 filters=filters,
                 score_threshold=score_threshold,
+                embedder=asked.embedder,
+                embedding_weight=weights.embedding,
+                text_weight=weights.text,
             ):
                 place = (hit.source, hit.chunk.start)
                 if place not in best or best[place].score < hit.score:
@@ -69,7 +84,7 @@ async def search_stores(
 
     try:
         indexer = services.indexer
-        small = size <= SMALL_CHUNKS and sum(map(len, queries)) <= SHORT_CHARACTERS
+        small = asked.embedder is None and size <= SMALL_CHUNKS and sum(map(len, queries)) <= SHORT_CHARACTERS
         hits = look(indexer.reader) if small else await asyncio.to_thread(look, indexer.index)
     except UsageError as error:
         raise bad(f"Invalid 'filters': {error.message}; {error.hint}", "filters") from None
@@ -77,11 +92,12 @@ async def search_stores(
         owner, lambda t: {id_: t.get("file", id_) for id_ in {hit.source for hit in hits}}
     )
     # A file that was deleted a moment ago may still be in the index.
-    return [
+    found = [
         Found(hit.source, file["filename"], hit.score, hit.chunk.text, hit.chunk.place, dict(hit.attributes))
         for hit in hits
         if (file := files[hit.source]) is not None
     ]
+    return Searched(found, asked.remark)
 
 
 async def _touched(services: Services, owner: str, store_ids: Sequence[str]) -> int:

@@ -38,6 +38,7 @@ def serve(settings: Settings, *, model_override: str | None = None) -> None:
     check_script(settings)
     with contextlib.ExitStack() as stack:
         services = stack.enter_context(opened(settings, model_override))
+        _make_vectors(services)
         local = is_loopback(settings.host)
         keys = services.store.database.read(list_keys)
         if not local and not keys:
@@ -47,6 +48,16 @@ def serve(settings: Settings, *, model_override: str | None = None) -> None:
             )
         bound = stack.enter_context(contextlib.closing(_bind(settings.host, settings.port)))
         _run(services, policy_of(services, local=local), bound, keyed=bool(keys))
+
+
+def _make_vectors(services: Services) -> None:
+    from agentrunner.server.embedding import endpoint_of
+    from agentrunner.server.vectors import VectorMaker
+
+    endpoint = endpoint_of(services.settings, services.pool)
+    if endpoint is not None:
+        services.vectors = VectorMaker(services, endpoint)
+        services.background.append(services.vectors.run)
 
 
 @contextlib.contextmanager

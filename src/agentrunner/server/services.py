@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agentrunner.config import Settings
     from agentrunner.server.indexing import Indexer
     from agentrunner.server.tools import Tools
+    from agentrunner.server.vectors import VectorMaker
     from agentrunner.server.worker import Worker
 
 
@@ -47,6 +48,8 @@ class Services:
     worker: Worker = field(init=False)
     model_override: str | None = None
     """Sent in place of every assistant's own model."""
+    vectors: VectorMaker | None = None
+    """Where a model is named for it, what makes vectors of what is in vector stores."""
     clock: Callable[[], float] = time.time
     pool: Pool = field(default_factory=Pool)
     """Connections to models, which all runs share."""

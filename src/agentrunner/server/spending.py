@@ -9,6 +9,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from agentrunner.engine import Unpaid
 from agentrunner.errors import UsageError
 from agentrunner.guard.ledger import Share
 from agentrunner.journal.database import Execute
@@ -83,6 +84,32 @@ def book(
         return None
     text = f"the next request does not fit into what is left of the ${(limit or 0) / NANO:g} of this key"
     return Share(max(0, room - 1) / NANO, text, wait=reserved > 0)
+
+
+def take(execute: Execute, owner: str, usd: float) -> None:
+    """Count what is bought outside of any run as spent before it is asked for. Raises `Unpaid` where the key's limit
+    leaves less; a price that is not known is infinite."""
+    amount = 0 if usd == math.inf else nano(usd)
+    row = execute(
+        "UPDATE server_keys SET spent_nano_usd = spent_nano_usd + ? WHERE id = ?"
+        " RETURNING max_nano_usd, spent_nano_usd",
+        (amount, owner),
+    ).fetchone()
+    if row is None:
+        raise Unpaid("the key was removed")
+    if row[0] is None:
+        return
+    if usd == math.inf:
+        raise Unpaid("its price is not known, so the limit of this key could not be held")
+    if int(row[0]) == 0 or int(row[1]) + sum(_others(execute, owner, "")) > int(row[0]):
+        raise Unpaid(f"it does not fit into what is left of the ${int(row[0]) / NANO:g} of this key")
+
+
+def give_back(execute: Execute, owner: str, usd: float, cost: float) -> None:
+    """What was taken, and did not have to be paid."""
+    if cost < usd < math.inf:
+        more = nano(usd) - nano(cost)
+        execute("UPDATE server_keys SET spent_nano_usd = spent_nano_usd - ? WHERE id = ?", (more, owner))
 
 
 def settle(execute: Execute, owner: str, run_id: str, said: Spent) -> None:

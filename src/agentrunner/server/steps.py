@@ -60,6 +60,10 @@ class RunView:
                 return []
             case "completion.received":
                 return self._answered(event)
+            case "purchase.settled":
+                self.spent_usd = event.data["spent_usd"]
+                self._cost_usd += event.data["cost_usd"]
+                return []
             case "tool.finished":
                 return self._calls.result(event)
             case "session.finished":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
+from agentrunner.engine import Purse
 from agentrunner.journal.sessions import make_private
 from agentrunner.server.desks import Desks, lay_out
 from agentrunner.server.file_search import MAX_BYTES, search_form, search_tool
@@ -88,13 +89,14 @@ class Tools:
         names, notes = await asyncio.to_thread(lay_out, desk.folder, files, self._services.blobs.path)
         return Code(tuple(names), tuple(notes), desk.sandbox.level)
 
-    async def open(self, owner: str, run: JSON, past: Sequence[Event], marks_after: int = 0) -> LocalToolbox:
+    async def open(self, owner: str, run: JSON, purse: Purse, marks_after: int = 0) -> LocalToolbox:
+        """`purse`: what the run's tools pay from."""
         made: list[Tool] = []
         if _has(run, "code_interpreter"):
             desk = await self._desks.at(run["thread_id"])
             made.append(interpreter_tool(self._services, owner, desk, self._services.settings.python_timeout))
         if _has(run, "file_search"):
-            made.append(search_tool(self._services, owner, run, marks_after))
+            made.append(search_tool(self._services, owner, run, purse, marks_after))
         folder = self._sessions / run["id"]
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700, parents=True)

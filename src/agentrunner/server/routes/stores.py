@@ -6,8 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from agentrunner.server.embedding import account_of
 from agentrunner.server.expiry import remove_store
 from agentrunner.server.faults import bad
+from agentrunner.server.queries import weights_of
 from agentrunner.server.requests import json_body, reply
 from agentrunner.server.searching import search_stores
 from agentrunner.server.services import owner_of, services_of
@@ -16,6 +18,9 @@ from agentrunner.server.stores import make_store, show_store
 from agentrunner.server.wire import stores as wire
 from agentrunner.server.wire.lists import deleted, listing, page_of
 from agentrunner.types import JSON
+
+REMARK = "x-search-remark"
+"""Header of an answer: the original has no place for what is to be known of a search."""
 
 
 async def create(request: Request) -> Response:
@@ -68,14 +73,17 @@ async def remove(request: Request) -> Response:
 
 async def search(request: Request) -> Response:
     id_, body = request.path_params["vector_store_id"], await json_body(request, wire.search)
-    found = await search_stores(
-        services_of(request),
-        owner_of(request),
+    services, owner = services_of(request), owner_of(request)
+    searched = await search_stores(
+        services,
+        owner,
         [id_],
         body["queries"],
         limit=body["limit"],
         filters=body["filters"],
         score_threshold=body["score_threshold"],
+        weights=weights_of(body["weights"]),
+        pay=account_of(services, owner),
     )
     data: list[JSON] = [
         {
@@ -85,9 +93,12 @@ async def search(request: Request) -> Response:
             "attributes": each.attributes,
             "content": [{"type": "text", "text": each.text}],
         }
-        for each in found
+        for each in searched.found
     ]
-    return reply(wire.results(body["queries"], data))
+    answer = reply(wire.results(body["queries"], data))
+    if searched.remark:
+        answer.headers[REMARK] = " ".join(searched.remark.encode("ascii", "backslashreplace").decode().split())
+    return answer
 
 
 ROUTES = [

@@ -43,6 +43,8 @@ CHUNK_TOKENS = (100, 4_096)
 DEFAULT_CHUNK = (800, 400)
 """Tokens of a chunk, and of what it shares with the one before."""
 RESULTS = (1, 50)
+WEIGHT = 1_000
+"""Of vectors or words in a search: only what they are to each other counts."""
 QUERIES = 32
 """Of one search: each is a search of its own."""
 NESTED = 100

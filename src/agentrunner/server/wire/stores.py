@@ -21,7 +21,7 @@ from agentrunner.server.wire.checks import (
     text,
 )
 from agentrunner.server.wire.parts import object_in
-from agentrunner.server.wire.tools import FILE_ID, METADATA, chunking, default_chunking
+from agentrunner.server.wire.tools import FILE_ID, METADATA, chunking, default_chunking, hybrid
 from agentrunner.types import JSON
 
 DAY_S = 86_400
@@ -106,6 +106,7 @@ _SEARCH: Check = obj(
                 {
                     "ranker": one_of("none", "auto", "default-2024-11-15"),
                     "score_threshold": nullable(number(0, 1)),
+                    "hybrid_search": nullable(hybrid),
                 }
             )
         ),
@@ -115,7 +116,7 @@ _SEARCH: Check = obj(
 
 
 def search(value: object, where: str) -> JSON:
-    """A search with all its options: `queries`, `limit`, `filters`, `score_threshold`."""
+    """A search with all its options: `queries`, `limit`, `filters`, `score_threshold`, `weights`."""
     body: JSON = _SEARCH(value, where)
     query = body["query"]
     return {
@@ -123,6 +124,7 @@ def search(value: object, where: str) -> JSON:
         "limit": body.get("max_num_results") or 10,
         "filters": body.get("filters"),
         "score_threshold": object_in(body, "ranking_options").get("score_threshold") or 0.0,
+        "weights": object_in(object_in(body, "ranking_options"), "hybrid_search"),
     }
 
 

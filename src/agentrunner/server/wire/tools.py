@@ -34,8 +34,23 @@ TEMPERATURE = nullable(number(0, 2))
 TOP_P = nullable(number(0, 1))
 REASONING_EFFORT = nullable(one_of("none", "minimal", "low", "medium", "high", "xhigh", "max"))
 
+
+def hybrid(value: object, where: str) -> JSON:
+    """How much vectors and words count beside each other."""
+    weight = number(0, limits.WEIGHT)
+    names = ("embedding_weight", "text_weight")
+    given: JSON = obj(dict.fromkeys(names, weight), required=names)(value, where)
+    if not any(given.values()):
+        raise bad(f"Invalid '{where}': one of the two weights must be above 0.", where)
+    return given
+
+
 RANKING = obj(
-    {"ranker": one_of("auto", "default_2024_08_21"), "score_threshold": number(0, 1)},
+    {
+        "ranker": one_of("auto", "default_2024_08_21"),
+        "score_threshold": number(0, 1),
+        "hybrid_search": nullable(hybrid),
+    },
     required=("score_threshold",),
     open_=True,
 )
