@@ -30,6 +30,7 @@ PRINTING = [
     ("sandbox", "run", "--", "seq", "100000"),
     ("doctor", "--json"),
     ("config", "show"),
+    ("serve", "--dry-run", "--port", "0"),
     ("keys", "create", "somebody"),
     ("keys", "list"),
 ]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from agentrunner.errors import UsageError
 from agentrunner.journal import open_journal
+from agentrunner.render.stdout import Unwritable
 from agentrunner.runner.models import check_key, check_script
 from agentrunner.server.keys import DEFAULT_OWNER, list_keys, owner_for
 
@@ -138,7 +139,13 @@ def _run(services: Services, policy: Policy, bound: socket.socket, *, keyed: boo
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if not self.should_exit:
+                asyncio.get_running_loop().call_soon(self.greet)
+
+        def greet(self) -> None:
+            try:
                 print(_greeting(bound, keyed), flush=True)
+            except Unwritable:  # Whoever started it has gone, and it ends as after a signal.
+                self.should_exit = True
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             # Streams last as long as their runs; those that are not over in time are ended, not cut.
