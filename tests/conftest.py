@@ -8,12 +8,25 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support import forks
 from tests.support import postgres as postgres_support
 from tests.support.program import Agent
 
 # The default run is the same sample every time; `make fuzz` looks further.
 settings.register_profile("sample", derandomize=True, deadline=None)
 settings.load_profile("sample")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--starts", action="store_true", help="start a process for each command, and fork none")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    Agent.always_starts = config.getoption("--starts")
+
+
+def pytest_sessionfinish() -> None:
+    forks.close()
 
 
 @pytest.fixture

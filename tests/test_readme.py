@@ -31,6 +31,7 @@ def test_every_command_is_there_to_be_run() -> None:
 
 @pytest.mark.timeout(240)
 def test_the_commands_of_the_readme_work(agent: Agent, sandboxed: None) -> None:
+    agent.always_starts = True
     shutil.copytree(ROOT / "examples", agent.folder / "examples")
     (agent.folder / "project").mkdir()
     (agent.folder / "project" / "check.py").write_text("open('done.txt')")

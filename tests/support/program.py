@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tests.support import forks
 from tests.support.replays import differences
 
 JSON = dict[str, Any]
@@ -40,6 +41,9 @@ class Done:
 class Agent:
     """`agent` in a folder of its own, with an AGENT_HOME of its own and nothing of the developer's environment."""
 
+    always_starts = False
+    """Whether each command is a process that was started by itself, also where a fork would do."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.home = folder / "agent-home"
@@ -62,15 +66,22 @@ class Agent:
     def __call__(
         self, *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes = b"", timeout: float = 90
     ) -> Done:
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment(env),
-            input=stdin,
-            capture_output=True,
-            timeout=timeout,
-        )
-        return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+        """Run a command to its end. It is a fork where its variables are none that an interpreter or a library might
+        look for when it starts."""
+        environment = self.environment(env)
+        if not self.always_starts and all(name.startswith("AGENT_") for name in env or ()):
+            code, out, err = forks.run(arguments, self.folder, environment, stdin, timeout)
+        else:
+            done = subprocess.run(
+                self.command(*arguments),
+                cwd=self.folder,
+                env=environment,
+                input=stdin,
+                capture_output=True,
+                timeout=timeout,
+            )
+            code, out, err = done.returncode, done.stdout, done.stderr
+        return Done(code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
