@@ -9,13 +9,13 @@ import json
 import math
 import os
 import random
+import socket
 import statistics
 import struct
-import subprocess
-import sys
 import time
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ import agentrunner
 from agentrunner.llm.scripted import ScriptedModel, load_script
 from agentrunner.types import Event, Message, Request, ToolCall
 from tests.llm.parts import Talk
+from tests.support.cells import WITHOUT_PANDAS, Cells, warm_interpreter
 
 pytest.importorskip("pandas")
 pytest.importorskip("matplotlib")
@@ -34,15 +35,6 @@ pytest.importorskip("matplotlib")
 SCRIPT = Path(agentrunner.__file__).parent / "scripts" / "analyse.yaml"
 PENGUINS = Path(__file__).parent.parent / "examples" / "penguins.csv"
 GOAL = 'Find "the" most important \\insights\\ in this data {{result}}\nand visualise them'
-INTERPRETER = """
-import contextlib, io, json, sys
-names = {"__name__": "__main__"}
-for line in sys.stdin:
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown):
-        exec(compile(json.loads(line), "<cell>", "exec"), names)
-    print(json.dumps(shown.getvalue()), flush=True)
-"""
 
 Row = dict[str, Any]
 
@@ -53,6 +45,7 @@ class Rehearsal:
 
     folder: Path
     file: str
+    warm: socket.socket | None = None
     fresh_interpreters: bool = False
     without_pandas: bool = False
     results: dict[int, str] = field(default_factory=dict[int, str])
@@ -75,31 +68,22 @@ class Rehearsal:
                 if call.name == "finish":
                     self.answer, self.artifacts = call.arguments["answer"], call.arguments["artifacts"]
                     self.seconds = time.monotonic() - began
-                    self.noise += self.ended(cells)
+                    self.noise += cells.end()
                     return self
                 if call.name == "python" and self.fresh_interpreters:
-                    self.noise += self.ended(cells)
+                    self.noise += cells.end()
                     cells = self.interpreter()
                 self.results[step] = self.run(call, cells)
                 model.remember(Event("s", step, "", "tool.finished", "", {"step": step, "content": self.results[step]}))
         raise AssertionError("the script does not finish")
 
-    def interpreter(self) -> "subprocess.Popen[str]":
-        hide = "import sys; sys.modules['pandas'] = None" if self.without_pandas else ""
-        command = [sys.executable, "-W", "error::FutureWarning", "-c", hide + INTERPRETER]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    def interpreter(self) -> Cells:
+        return Cells(self.folder, self.warm, WITHOUT_PANDAS if self.without_pandas else "")
 
-    def run(self, call: ToolCall, cells: "subprocess.Popen[str]") -> str:
+    def run(self, call: ToolCall, cells: Cells) -> str:
         arguments = call.arguments
         if call.name == "python":
-            assert cells.stdin is not None
-            assert cells.stdout is not None
-            cells.stdin.write(json.dumps(arguments["code"]) + "\n")
-            cells.stdin.flush()
-            shown = cells.stdout.readline()
-            assert shown, cells.communicate()[1]
-            return "ok\n" + json.loads(shown)
+            return "ok\n" + cells.run(arguments["code"])
         path = self.folder / arguments["path"]
         if call.name == "write_file":
             path.write_text(arguments["content"], encoding="utf-8")
@@ -107,9 +91,6 @@ class Rehearsal:
         return (
             path.read_text("utf-8") if call.name == "read_file" else "\n".join(sorted(p.name for p in path.iterdir()))
         )
-
-    def ended(self, cells: "subprocess.Popen[str]") -> str:
-        return cells.communicate(timeout=30)[1]
 
     @property
     def findings(self) -> list[Row]:
@@ -210,15 +191,23 @@ TABLES: dict[str, tuple[list[Row], str, str]] = {
 
 
 @pytest.fixture(scope="module")
+def warm() -> Iterator[socket.socket]:
+    with warm_interpreter() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
 def on_penguins(tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
     folder = tmp_path_factory.mktemp("penguins")
     (folder / "penguins.csv").write_bytes(PENGUINS.read_bytes())
     return Rehearsal(folder, "penguins.csv").play()
 
 
-def rehearse(folder: Path, text: str | bytes, name: str = "table.csv", encoding: str = "utf-8") -> Rehearsal:
+def rehearse(
+    warm: socket.socket, folder: Path, text: str | bytes, name: str = "table.csv", encoding: str = "utf-8"
+) -> Rehearsal:
     (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
-    return Rehearsal(folder, name).play()
+    return Rehearsal(folder, name, warm).play()
 
 
 # --- computing again ---------------------------------------------------------------------------------------------
@@ -320,14 +309,14 @@ def test_the_penguins_are_analysed_with_their_own_numbers(on_penguins: Rehearsal
 
 
 @pytest.mark.parametrize("what", TABLES)
-def test_any_other_table_is_analysed_with_its_own_numbers(tmp_path: Path, what: str) -> None:
+def test_any_other_table_is_analysed_with_its_own_numbers(warm: socket.socket, tmp_path: Path, what: str) -> None:
     rows, text, encoding = TABLES[what]
-    check(rehearse(tmp_path, text, encoding=encoding), rows)
+    check(rehearse(warm, tmp_path, text, encoding=encoding), rows)
 
 
-def test_a_hundred_thousand_rows_take_seconds(tmp_path: Path) -> None:
+def test_a_hundred_thousand_rows_take_seconds(warm: socket.socket, tmp_path: Path) -> None:
     rows = big()
-    done = rehearse(tmp_path, text_of(rows))
+    done = rehearse(warm, tmp_path, text_of(rows))
     check(done, rows)
     assert done.seconds < 15  # about 3 s on two idle cores
 
@@ -347,8 +336,10 @@ def test_every_cell_finds_its_way_in_a_new_interpreter(tmp_path: Path, on_pengui
         ("letter.txt", b"Dear all,\nthis is a letter.\nIt has no columns.\nMe\n", "text without columns"),
     ],
 )
-def test_what_is_no_table_is_called_so(tmp_path: Path, name: str, content: bytes, says: str) -> None:
-    done = rehearse(tmp_path, content, name)
+def test_what_is_no_table_is_called_so(
+    warm: socket.socket, tmp_path: Path, name: str, content: bytes, says: str
+) -> None:
+    done = rehearse(warm, tmp_path, content, name)
     assert says in done.answer
     assert done.artifacts == ["findings.md", "findings.json"]
     assert all((tmp_path / path).stat().st_size for path in done.artifacts)
@@ -361,12 +352,12 @@ def test_without_a_table_and_without_pandas_it_still_finishes_honestly(tmp_path:
     assert f"It has {len(GOAL.split())} words" in done.answer
 
 
-def test_without_a_file_the_newest_table_is_taken(tmp_path: Path) -> None:
+def test_without_a_file_the_newest_table_is_taken(warm: socket.socket, tmp_path: Path) -> None:
     (tmp_path / "old.csv").write_text("a,b\n1,2\n2,3\n")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / 'it\'s "new".csv').write_text(text_of(flags()))
     os.utime(tmp_path / "old.csv", (1, 1))
-    done = Rehearsal(tmp_path, "").play()
+    done = Rehearsal(tmp_path, "", warm).play()
     assert 'it\'s "new".csv has 80 rows' in done.answer
 
 
