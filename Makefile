@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install fix check test attacks kill fuzz contract bench
+.PHONY: help install fix check test starts attacks kill fuzz contract bench
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,6 +24,9 @@ check:  ## format, lint, types and the house test, changing nothing
 
 test:  ## the default tests
 	$(BIN)/pytest -n 3
+
+starts:  ## the tests of the command line and of the server, with a process of its own for every command
+	$(BIN)/pytest -n 3 --starts tests/cli tests/runs tests/server tests/attacks/test_replayed_records.py
 
 attacks:  ## every attack on the sandbox, behind every wall of this machine
 	$(BIN)/pytest -m "slow or not slow" -r s tests/attacks tests/sandbox
