@@ -17,6 +17,7 @@ import selectors
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import agentrunner.cli
@@ -46,10 +47,10 @@ def main() -> None:
     # Not by epoll, in which a fork that forgets the others would make the nursery forget them too.
     with socket.socket(fileno=os.dup(0)) as orders, selectors.PollSelector() as forks:
         forks.register(orders, selectors.EVENT_READ)
-        arguments = next_fork(orders, forks)
-    if arguments is not None:
+        in_a_fork = wait_for_orders(orders, forks)
+    if in_a_fork:
         try:
-            agentrunner.cli.main(arguments)
+            agentrunner.cli.main()
         except SystemExit as end:
             status[0] = end.code if isinstance(end.code, int) else 1
             raise
@@ -62,8 +63,8 @@ def leave(status: list[int]) -> None:
     os._exit(status[0])
 
 
-def next_fork(orders: socket.socket, forks: selectors.BaseSelector) -> list[str] | None:
-    """In each fork, the arguments that it is to run with; here None, once nobody is there to give orders."""
+def wait_for_orders(orders: socket.socket, forks: selectors.BaseSelector) -> bool:
+    """Comes back once in each fork, with True, and here when nobody is there any more to give orders."""
     while True:
         for key, _ in forks.select():
             if key.fileobj is not orders:
@@ -75,7 +76,7 @@ def next_fork(orders: socket.socket, forks: selectors.BaseSelector) -> list[str]
                 continue
             order, descriptors, _, _ = socket.recv_fds(orders, 1, 4)
             if not order:
-                return None
+                return False
             asking, *streams = descriptors
             fork = Fork(0, socket.socket(fileno=asking))
             with fork.asking.makefile("rb") as line:
@@ -85,8 +86,8 @@ def next_fork(orders: socket.socket, forks: selectors.BaseSelector) -> list[str]
                 for key in list(forks.get_map().values()):
                     if key.fileobj is not orders:
                         forget(forks, key)
-                become(wanted["cwd"], wanted["environment"], streams)
-                return wanted["arguments"]
+                become(wanted["arguments"], wanted["cwd"], wanted["environment"], streams)
+                return True
             for stream in streams:
                 os.close(stream)
             fork.asking.sendall(b"%d\n" % pid)
@@ -99,11 +100,12 @@ def forget(forks: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
     key.data.asking.close()
 
 
-def become(cwd: str, environment: dict[str, str], streams: list[int]) -> None:
+def become(arguments: list[str], cwd: str, environment: dict[str, str], streams: list[int]) -> None:
     """All that a process is given when it is started."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
     sys.path[0] = cwd
+    sys.argv = [str(Path(agentrunner.__file__).with_name("__main__.py")), *arguments]
     os.environ.clear()
     os.environ.update(environment)
     for number, stream in enumerate(streams):
