@@ -52,11 +52,16 @@ def run(
         ours.settimeout(timeout_s)
         streams.submit(_feed, fed, stdin)
         read = [streams.submit(stream.read) for stream in (out, err)]
+        code = None
         try:
-            return int(said.readline()), read[0].result(timeout_s), read[1].result(timeout_s)
+            code = int(said.readline())
+            return code, read[0].result(timeout_s), read[1].result(timeout_s)
         except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
             raise subprocess.TimeoutExpired([*arguments], timeout_s) from None
+        finally:
+            if code is None:  # whatever ended the waiting, nobody would end the fork
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def _feed(stream: BinaryIO, content: bytes) -> None:

@@ -34,7 +34,7 @@ class Fork(NamedTuple):
 
 
 def main() -> None:
-    status = [1]
+    status = [0]
     # Before anything else that waits for the end, so after all of it.
     atexit.register(leave, status)
     rooms = [importlib.import_module(f"agentrunner.{room}") for room in ROOMS]
@@ -49,6 +49,7 @@ def main() -> None:
         forks.register(orders, selectors.EVENT_READ)
         in_a_fork = wait_for_orders(orders, forks)
     if in_a_fork:
+        status[0] = 1
         try:
             agentrunner.cli.main()
         except SystemExit as end:
