@@ -211,6 +211,29 @@ def test_a_thread_takes_no_messages_while_a_run_is_active(home: Path, url: str |
     asyncio.run(work())
 
 
+def test_a_thread_keeps_its_order_when_the_clock_is_set_back(home: Path, url: str | None) -> None:
+    async def work() -> None:
+        clock = Clock()
+        clock.now = 4_000_000_000.0  # long after the time at which the run will do its work
+        async with server(home, clock, url) as (client, services):
+            assistant = (await client.post("/assistants", json={"model": "m"})).json()["id"]
+            thread = (await client.post("/threads", json={"messages": [{"role": "user", "content": "1"}]})).json()["id"]
+            for text in ("2", "3"):
+                clock.now -= 10
+                await client.post(f"/threads/{thread}/messages", json={"role": "user", "content": text})
+                run = (await client.post(f"/threads/{thread}/runs", json={"assistant_id": assistant})).json()["id"]
+                live = services.worker.live(run)
+                if live is not None and live.task is not None:
+                    await live.task
+            listed = (await client.get(f"/threads/{thread}/messages?order=asc")).json()["data"]
+            said = [each["content"][0]["text"]["value"] if each["role"] == "user" else "answer" for each in listed]
+            assert said == ["1", "2", "answer", "3", "answer"]
+            runs = (await client.get(f"/threads/{thread}/runs?order=asc")).json()["data"]
+            assert [run["id"] for run in runs] == [each["run_id"] for each in listed if each["run_id"]]
+
+    asyncio.run(work())
+
+
 def test_changes_at_the_same_time_are_all_kept(home: Path, url: str | None) -> None:
     """Two connections, as of two servers: what each reads to change it, the other does not change meanwhile."""
 

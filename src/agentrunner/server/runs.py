@@ -8,9 +8,9 @@ from agentrunner.server.faults import bad
 from agentrunner.server.ids import new_id
 from agentrunner.server.storage.tables import Tenant
 from agentrunner.server.stores import checked_resources
-from agentrunner.server.threads import add_message, refuse_while_active
+from agentrunner.server.threads import add_message, not_before, refuse_while_active
 from agentrunner.server.wire.parts import list_in
-from agentrunner.server.wire.runs import TERMINAL, new_run, outputs_for
+from agentrunner.server.wire.runs import LIFE_S, TERMINAL, new_run, outputs_for
 from agentrunner.types import JSON
 
 CANCELLABLE = ("queued", "in_progress", "requires_action")
@@ -24,11 +24,13 @@ def add_run(t: Tenant, thread_id: str, body: JSON, now: int) -> tuple[JSON, list
     if how == "error":
         refuse_while_active(t, thread_id, "runs")
     cancelled = _cancel_all(t, thread_id) if how == "cancel" else []
+    at = not_before(t, thread_id, now)
     for message in list_in(body, "additional_messages"):
-        add_message(t, thread, message, now)
+        add_message(t, thread, message, at)
     if body.get("tool_resources"):
         body = body | {"tool_resources": checked_resources(t, body["tool_resources"], now)}
-    run = new_run(new_id("run"), now, thread, assistant, body)
+    made = new_run(new_id("run"), at, thread, assistant, body)
+    run = made | {"expires_at": now + LIFE_S}  # which comes by the clock alone
     t.add("run", run, parent=thread_id)
     return run, cancelled
 

@@ -48,7 +48,7 @@ class RunView:
         return self.run["status"] in TERMINAL
 
     def see(self, event: Event) -> Emitted:
-        self.record.at = int(datetime.fromisoformat(event.at).timestamp())
+        self.record.at = max(self.record.at, int(datetime.fromisoformat(event.at).timestamp()))
         match event.type:
             case "session.claimed":
                 self.ended = False

@@ -34,6 +34,12 @@ def add_message(t: Tenant, thread: JSON, body: JSON, now: int) -> JSON:
     return message
 
 
+def not_before(t: Tenant, thread_id: str, now: int) -> int:
+    """The time of what is said now: a clock that was set back, or that of another server, must not put it before what
+    was said already. The caller has locked the thread."""
+    return max(now, *(t.newest(kind, thread_id) for kind in ("message", "run")))
+
+
 def _check_image(file: JSON) -> None:
     if file["bytes"] > limits.IMAGE_BYTES:
         raise bad(

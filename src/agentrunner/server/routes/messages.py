@@ -11,7 +11,7 @@ from agentrunner.server.ids import usable
 from agentrunner.server.requests import json_body, reply, thread_of
 from agentrunner.server.services import owner_of, services_of
 from agentrunner.server.storage.tables import Tenant, public
-from agentrunner.server.threads import add_message, refuse_while_active
+from agentrunner.server.threads import add_message, not_before, refuse_while_active
 from agentrunner.server.wire.lists import deleted, listing, page_of
 from agentrunner.server.wire.threads import MODIFY_MESSAGE, create_message
 from agentrunner.types import JSON
@@ -25,7 +25,7 @@ async def create(request: Request) -> Response:
     def work(t: Tenant) -> JSON:
         thread = t.lock("thread", thread_id)
         refuse_while_active(t, thread_id)
-        return add_message(t, thread, body, now)
+        return add_message(t, thread, body, not_before(t, thread_id, now))
 
     made = await services.store.write(owner_of(request), work)
     services.indexer.wake()

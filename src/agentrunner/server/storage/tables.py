@@ -141,6 +141,12 @@ class Tenant:
         query = f"SELECT status, COUNT(*) FROM server_objects WHERE {where} GROUP BY status"  # noqa: S608
         return {status: int(number) for status, number in self.execute(query, values)}
 
+    def newest(self, kind: str, parent: str) -> int:
+        """When the newest of them was made, also if it was deleted since; 0 when there was none."""
+        query = "SELECT MAX(created_at) FROM server_objects WHERE owner = ? AND kind = ? AND parent = ?"
+        row = self.execute(query, (self.owner, kind, parent)).fetchone()
+        return int(row[0] or 0) if row else 0
+
     def children(self, kind: str, ids: Sequence[str]) -> list[JSON]:
         """The objects of these ids that are there, in this order."""
         found = (self.get(kind, id_) for id_ in ids)
