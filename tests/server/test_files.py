@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -144,6 +145,30 @@ def test_what_clients_do_wrong_is_not_said_to_whoever_runs_the_server(agent: Age
         assert running.process.communicate(timeout=20)[1] == b""
 
 
+def test_an_upload_during_which_the_server_is_stopped_is_to_be_sent_again(agent: Agent) -> None:
+    with serving(agent) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(
+                b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=x\r\n"
+                b'content-length: 9999\r\n\r\n--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
+            )
+            wait_for_parts(running, 1)
+            running.process.terminate()
+            assert connection.makefile("rb").read().startswith(b"HTTP/1.1 503 ")
+        assert b"Traceback" not in running.process.communicate(timeout=20)[1]
+        assert running.process.returncode == 128 + signal.SIGTERM
+        wait_for_parts(running, 0)
+
+
+def wait_for_parts(server: Running, count: int) -> None:
+    """Until so many uploads are under way."""
+    deadline = time.monotonic() + 10
+    while len(list((server.home / "files").glob("*.part"))) != count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_client_that_hangs_up_in_the_middle_leaves_nothing(shared: Running, key: str) -> None:
     host, port = shared.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
@@ -152,12 +177,8 @@ def test_a_client_that_hangs_up_in_the_middle_leaves_nothing(shared: Running, ke
             "content-type: multipart/form-data; boundary=x\r\ncontent-length: 100000\r\n\r\n"
             '--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nhalf'.encode()
         )
-        deadline = time.monotonic() + 10
-        while not list((shared.home / "files").glob("*.part")) and time.monotonic() < deadline:
-            time.sleep(0.01)
-    while list((shared.home / "files").glob("*.part")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        wait_for_parts(shared, 1)
+    wait_for_parts(shared, 0)
 
 
 def test_an_upload_in_parts_becomes_a_file(client: Any) -> None:

@@ -5,6 +5,7 @@ It is plain ASGI, so that answers which come bit by bit pass through it as they 
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import socket
@@ -104,7 +105,7 @@ def own_names() -> set[str]:
 
 class Guarding:
     """Lets requests in that `policy` allows, and says in `scope["state"]` whose they are (`owner`), and
-    whether all of the body has come (`body_over`)."""
+    whether all of the body has come (`body_over`) and whether the answer has begun (`answered`)."""
 
     def __init__(self, app: ASGIApp, policy: Policy) -> None:
         self.app = app
@@ -116,8 +117,12 @@ class Guarding:
             return
         request_id = b"req_" + os.urandom(12).hex().encode()
 
+        state: MutableMapping[str, Any] = scope.setdefault("state", {})
+        state["answered"] = False
+
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
+                state["answered"] = True
                 added = [(b"x-request-id", request_id), (b"x-content-type-options", b"nosniff")]
                 message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
@@ -127,7 +132,6 @@ class Guarding:
         except ApiError as refused:
             await failure(refused)(scope, receive, named)
             return
-        state: MutableMapping[str, Any] = scope.setdefault("state", {})
         state["owner"] = owner
         state["body_over"] = False
 
@@ -137,7 +141,13 @@ class Guarding:
                 state["body_over"] = True
             return message
 
-        await self.app(scope, noted, named)
+        try:
+            await self.app(scope, noted, named)
+        except asyncio.CancelledError:
+            # The server is being stopped, and this took longer than it waits. What began to be answered is cut.
+            if not state["answered"]:
+                stopping = ApiError(503, "The server is being stopped; send the request again.", kind="server_error")
+                await failure(stopping)(scope, noted, named)
 
     async def _owner(self, scope: Scope) -> str:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _READ}
