@@ -58,6 +58,9 @@ def test_what_is_left_out_of_an_update_stays_and_null_is_the_default(client: Any
     changed = client.beta.assistants.update(made.id, temperature=None, tools=[])
     assert (changed.temperature, changed.tools) == (1.0, [])
     assert changed.tool_resources == made.tool_resources
+    searching = client.beta.assistants.update(made.id, tools=[{"type": "file_search"}, {"type": "code_interpreter"}])
+    assert searching.tool_resources.code_interpreter == made.tool_resources.code_interpreter
+    assert searching.tool_resources.file_search.vector_store_ids == []
 
 
 def test_a_thread_lives_from_its_creation_to_its_end(client: Any) -> None:

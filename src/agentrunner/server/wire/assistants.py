@@ -30,6 +30,9 @@ _FIELDS: dict[str, Check] = {
     "reasoning_effort": REASONING_EFFORT,
 }
 
+_RESOURCES = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
+"""What tools have, as it is called."""
+
 CREATE = obj(_FIELDS | {"tool_resources": nullable(new_resources)}, required=("model",))
 MODIFY = obj(_FIELDS | {"tool_resources": nullable(resources)})
 
@@ -61,7 +64,9 @@ def modified(assistant: JSON, body: JSON) -> JSON:
     others: JSON = {name: _or(body[name], default) for name, default in usual.items() if name in body}
     kept = object_in(assistant, "tool_resources")
     given = {name: value for name, value in object_in(body, "tool_resources").items() if value is not None}
-    return assistant | plain | others | {"tool_resources": kept | given} | _effort(body)
+    kinds = {tool["type"] for tool in list_in(body, "tools")}
+    none_yet: JSON = {kind: {name: []} for kind, name in _RESOURCES.items() if kind in kinds}
+    return assistant | plain | others | {"tool_resources": none_yet | kept | given} | _effort(body)
 
 
 def _effort(body: JSON) -> JSON:
