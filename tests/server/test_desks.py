@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentrunner.config import Settings
+from agentrunner.server import desks as desks_module
 from agentrunner.server.desks import IDLE_S, Desks
 from tests.runs.conftest import full_sandbox
 
@@ -47,6 +48,27 @@ def test_an_interpreter_is_ended_after_an_hour_without_use_and_its_files_stay(tm
             await desks.clear(lambda _: False, [])
             assert "NameError" in await value_of(desks, "print(x)")
             assert await value_of(desks, "print(open('kept.txt').read())") == "kept\n"
+        finally:
+            await desks.aclose()
+
+    asyncio.run(check())
+
+
+@pytest.mark.usefixtures("full_sandbox")
+def test_of_many_interpreters_that_wait_those_used_last_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        monkeypatch.setattr(desks_module, "MAX_WAITING", 2)
+        desks = Desks(tmp_path, Settings(home=tmp_path), lambda thread_id: thread_id == "thread_works")
+        try:
+            opened = {name: await desks.at(f"thread_{name}") for name in ("works", "busy", "used", "asked")}
+            opened["busy"].busy = opened["used"].ran = True
+            for name in ("third", "fourth"):
+                opened[name] = await desks.at(f"thread_{name}")
+            names = ("works", "busy", "used", "third", "fourth", "asked")
+            kept = [await desks.at(f"thread_{name}") is opened[name] for name in names]
+            assert kept == [True, True, True, True, True, False]
         finally:
             await desks.aclose()
 

@@ -1,6 +1,7 @@
 """One sandboxed interpreter for each thread, with the thread's files: its folder is /mnt/data to whatever runs there.
 
-A desk is cleared after an hour without use: variables are gone then, files stay as long as the thread does.
+A desk is cleared after an hour without use, or when many wait: variables are gone then, files stay as long as
+the thread does.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ PLACE = "/mnt/data"
 IDLE_S = 3_600.0
 """What the original kept an interpreter for."""
 
+MAX_WAITING = 16
+"""Interpreters without a run that goes on: each has five processes, and up to 80 MB before it does anything."""
+
 
 @dataclass
 class Desk:
@@ -39,6 +43,8 @@ class Desk:
     places: Workspace
     used: float = field(default_factory=time.monotonic)
     busy: bool = False
+    ran: bool = False
+    """Whether there was a cell, so that there may be variables."""
 
     async def aclose(self) -> None:
         await self.cells.aclose()
@@ -53,8 +59,9 @@ class Desk:
 class Desks:
     """By thread. All of it belongs to one event loop."""
 
-    def __init__(self, home: Path, settings: Settings) -> None:
-        self._home, self._settings = home, settings
+    def __init__(self, home: Path, settings: Settings, in_use: Callable[[str], bool] = lambda _: False) -> None:
+        """`in_use`: whether there is a run at work on a thread."""
+        self._home, self._settings, self._in_use = home, settings, in_use
         self._desks: dict[str, Desk] = {}
         self._opening: dict[str, asyncio.Lock] = {}
 
@@ -69,6 +76,7 @@ class Desks:
                 await self._desks.pop(thread_id).aclose()
                 desk = None
             if desk is None:
+                await self._make_room()
                 desk = self._desks[thread_id] = await asyncio.to_thread(self._open, self.folder(thread_id))
             desk.used = time.monotonic()
             return desk
@@ -106,10 +114,20 @@ class Desks:
             desk = self._desks[thread_id]
             if not desk.busy and (now - desk.used > IDLE_S or gone(thread_id)):
                 await self._desks.pop(thread_id).aclose()
+        await self._make_room()
         for folder in folders:
             if folder.name not in self._desks and gone(folder.name):
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
                 self._opening.pop(folder.name, None)
+
+    async def _make_room(self) -> None:
+        """Clear those desks beyond `MAX_WAITING` that were not used for longest, those first at which nothing was
+        done."""
+        waiting = [id_ for id_, desk in self._desks.items() if not desk.busy and not self._in_use(id_)]
+        waiting.sort(key=lambda id_: (self._desks[id_].ran, self._desks[id_].used))
+        for thread_id in waiting[: max(0, len(waiting) - MAX_WAITING)]:
+            if thread_id in self._desks and not self._in_use(thread_id):  # others may have come meanwhile
+                await self._desks.pop(thread_id).aclose()
 
     async def aclose(self) -> None:
         for thread_id in list(self._desks):

@@ -31,7 +31,7 @@ def interpreter_tool(services: Services, owner: str, desk: Desk, timeout_s: floa
         if not code.strip():
             raise ToolError("`code` is empty. Call python again with the code to run.")
         check_cpu(desk.sandbox)
-        desk.busy = True
+        desk.busy = desk.ran = True
         try:
             before = await asyncio.to_thread(desk.places.snapshot)
             cell = await desk.cells.execute(code, min(timeout_s, context.timeout_s))

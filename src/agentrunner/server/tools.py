@@ -42,7 +42,7 @@ class Tools:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._desks = Desks(services.home, services.settings)
+        self._desks = Desks(services.home, services.settings, lambda thread_id: services.worker.is_at(thread_id))
 
     @cached_property
     def prompts(self) -> Mapping[str, str]:

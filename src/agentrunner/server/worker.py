@@ -86,6 +86,10 @@ class Worker:
         """Runs that go on here."""
         return len(self._live)
 
+    def is_at(self, thread_id: str) -> bool:
+        """Whether a run of this thread goes on here."""
+        return any(live.thread_id == thread_id for live in self._live.values())
+
     def live(self, run_id: str) -> Live | None:
         return self._live.get(run_id)
 
