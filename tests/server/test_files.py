@@ -145,20 +145,35 @@ def test_what_clients_do_wrong_is_not_said_to_whoever_runs_the_server(agent: Age
         assert running.process.communicate(timeout=20)[1] == b""
 
 
+def begun_upload(running: Running) -> socket.socket:
+    """The connection of an upload that does not go on."""
+    host, port = running.url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection.sendall(
+        b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=x\r\n"
+        b'content-length: 9999\r\n\r\n--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    )
+    wait_for_parts(running, 1)
+    return connection
+
+
 def test_an_upload_during_which_the_server_is_stopped_is_to_be_sent_again(agent: Agent) -> None:
-    with serving(agent) as running:
-        host, port = running.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=20) as connection:
-            connection.sendall(
-                b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=x\r\n"
-                b'content-length: 9999\r\n\r\n--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
-            )
-            wait_for_parts(running, 1)
-            running.process.terminate()
-            assert connection.makefile("rb").read().startswith(b"HTTP/1.1 503 ")
+    with serving(agent) as running, begun_upload(running) as connection:
+        running.process.terminate()
+        assert connection.makefile("rb").read().startswith(b"HTTP/1.1 503 ")
         assert b"Traceback" not in running.process.communicate(timeout=20)[1]
         assert running.process.returncode == 128 + signal.SIGTERM
         wait_for_parts(running, 0)
+
+
+def test_a_second_ctrl_c_stops_the_server_without_a_word(agent: Agent) -> None:
+    with serving(agent) as running, begun_upload(running):
+        running.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert running.process.poll() is None  # the first one waits for what is under way
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.communicate(timeout=20)[1] == b""
+        assert running.process.returncode == 128 + signal.SIGINT
 
 
 def wait_for_parts(server: Running, count: int) -> None:

@@ -20,6 +20,8 @@ from agentrunner.runner.models import check_key, check_script
 from agentrunner.server.keys import DEFAULT_OWNER, list_keys, owner_for
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from agentrunner.config import Settings
     from agentrunner.server.guarding import Policy
     from agentrunner.server.services import Services
@@ -146,6 +148,11 @@ def _run(services: Services, policy: Policy, bound: socket.socket, *, keyed: boo
                 print(_greeting(bound, keyed), flush=True)
             except Unwritable:  # Whoever started it has gone, and it ends as after a signal.
                 self.should_exit = True
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            super().handle_exit(sig, frame)
+            if self.force_exit:  # the second Ctrl-C: nobody wants to read what it cuts off
+                logging.getLogger("uvicorn.error").disabled = True
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             # Streams last as long as their runs; those that are not over in time are ended, not cut.
