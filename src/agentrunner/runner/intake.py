@@ -1,4 +1,4 @@
-"""What comes in with a run, checked and put in its place: the goal, the workspace, the files."""
+"""What comes in with a run, checked and put in its place: the goal, the workspace, the files, the answer's schema."""
 
 import hashlib
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from agentrunner.errors import UsageError
 from agentrunner.sandbox import PathError, Root
 from agentrunner.sandbox.plan import exposed
+from agentrunner.types import JSON
 
 MAX_GOAL_BYTES = 64 * 1024
 """A goal is sent with every request; more than this belongs into a file."""
@@ -62,6 +63,23 @@ def why_exposed(workspace: Path) -> str:
 def read_files(paths: Sequence[str]) -> list[tuple[str, bytes]]:
     """Names and contents of the files given with the goal; "-" is standard input. Raises `UsageError`."""
     return [_read(path) for path in paths]
+
+
+def read_schema(path: Path | None) -> JSON | None:
+    """The JSON schema that the answer must have, if there is one. Raises `UsageError`."""
+    if path is None:
+        return None
+    import json
+
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        Draft202012Validator.check_schema(schema)
+    except (OSError, ValueError, SchemaError) as error:
+        why = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"--output-schema {str(path)!r} is not usable: {why}", "give a JSON schema file") from None
+    return schema
 
 
 def copy_files(files: Sequence[tuple[str, bytes]], workspace: Path) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from agentrunner.engine.differing import Difference, differing_lines
 from agentrunner.engine.replaying import Makers, Replayed, replay
 from agentrunner.errors import UsageError
-from agentrunner.runner.sessions import WORK, as_it_was, session_of
+from agentrunner.runner.pinning import as_it_was, session_of
 from agentrunner.runner.tools import open_tools
+from agentrunner.runner.trajectories import WORK
 from agentrunner.strategies import SERVED, STRATEGIES
 from agentrunner.strategies.prompts import load_prompts
 from agentrunner.strategies.wrap_up import facts_of, wrap_up

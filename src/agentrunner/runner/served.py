@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from agentrunner.engine import Control, Parts, Purse, run_session
 from agentrunner.guard.ledger import Ledger, Share
 from agentrunner.llm import Pool
+from agentrunner.runner import pinning
 from agentrunner.runner.guarding import limits_of
 from agentrunner.runner.models import budget_of, context_tokens, open_model, rates_of, scripted
 from agentrunner.runner.rehearsal import rehearses
-from agentrunner.runner.sessions import NOT_PINNED, pinned
 from agentrunner.strategies import SERVED
 from agentrunner.strategies.prompts import fill_in
 from agentrunner.strategies.wrap_up import facts_of
@@ -82,20 +82,8 @@ def new_session(wanted: Wanted, settings: Settings) -> Session:
 
 
 def created(session: Session, settings: Settings, sandbox: str) -> JSON:
-    """The data of `session.created`."""
-    return {
-        "goal": session.goal,
-        "strategy": session.strategy,
-        "model": session.model,
-        "budget": asdict(session.budget),
-        "workspace": "",
-        "sandbox": sandbox,
-        "files": list(session.files),
-        "notes": list(session.notes),
-        "dry_run": scripted(settings),
-        "_session": pinned(session),
-        "_settings": settings.model_dump(mode="json", exclude=NOT_PINNED),
-    }
+    """The data of `session.created`. A run has no workspace of its own."""
+    return pinning.created_data(session, settings, "", sandbox)
 
 
 async def advance(

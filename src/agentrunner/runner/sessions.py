@@ -3,10 +3,10 @@
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agentrunner.engine import Control, Parts, run_session
 from agentrunner.errors import UsageError
@@ -14,7 +14,7 @@ from agentrunner.guard.ledger import Ledger, Rates
 from agentrunner.journal import SessionLock, SqlJournal, new_session_id, open_journal, session_folder
 from agentrunner.runner.changes import accept_tools, say_other_prompts
 from agentrunner.runner.guarding import Watcher, limits_of
-from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files
+from agentrunner.runner.intake import check_goal, check_workspace, copy_files, read_files, read_schema
 from agentrunner.runner.knowledge import check_knowledge, notes_of
 from agentrunner.runner.memory import INNER, Memory
 from agentrunner.runner.models import (
@@ -27,32 +27,20 @@ from agentrunner.runner.models import (
     scripted,
     warm_up,
 )
+from agentrunner.runner.opening import Opening, opening_of
+from agentrunner.runner.pinning import as_it_was, created_data, session_of
 from agentrunner.runner.rehearsal import check_rehearsal, first_task, something_to_search
 from agentrunner.runner.sandboxes import check_sandbox_use, level_of, open_sandbox_for, other_sandbox, warn_of_none
 from agentrunner.runner.tools import open_tools
 from agentrunner.strategies import SERVED, STRATEGIES, WITH_TASKS
 from agentrunner.strategies.prompts import fill_in, load_prompts
 from agentrunner.strategies.wrap_up import facts_of, summary_without_model, wrap_up
-from agentrunner.types import JSON, Budget, Event, Human, Image, Listener, Message, Session, ToolSpec, fields_of
+from agentrunner.types import JSON, Event, Human, Listener, Session, ToolSpec
 
 if TYPE_CHECKING:
     from agentrunner.config import Settings
     from agentrunner.sandbox import Sandbox
-
-Opening = list[tuple[str, str, JSON]]
-
-_SHOWN = {"json_lines", "stream", "quiet", "output", "record", "file"}
-_SERVED = {"host", "port", "allow_host", "strict_file_types", "requests_per_minute"}
-_EMBEDDING = {"embedding_model", "embedding_base_url", "embedding_api_key", "embedding_price"}
-NOT_PINNED = {"api_key", "home", "database_url", "i_know_there_is_no_sandbox", *_SHOWN, *_SERVED, *_EMBEDDING}
-"""Settings that belong to an attempt, not to the session: secrets, places, what must be said each time, how it is
-shown, and how a server is reached."""
-
-
-WORK = ("step", "execute", "repair")
-"""Labels of requests with tools."""
-UNHEARD = ("compact", "wrap_up")
-"""Labels of requests of which people do not hear; to the others their words can be added."""
+    from agentrunner.tools import LocalToolbox
 
 
 def _nothing(_: object) -> None:
@@ -87,7 +75,7 @@ async def start(goal: str, settings: "Settings", outlet: Outlet, control: Contro
     check_key(settings)
     warm_up(settings)
     rates = _rates(settings, outlet)
-    schema = _output_schema(settings)
+    schema = read_schema(settings.output_schema)
     prompts = load_prompts(settings.prompts)
     files = read_files(settings.file)
     check_rehearsal(settings, [name for name, _ in files])
@@ -165,7 +153,10 @@ async def resume(
             session = session_of(past)
             outlet.recall(past)
             warn_of_none(sandbox, outlet.alarm)
-            opening = [*other_sandbox(past, sandbox, notes, outlet.remark), *_opening(past, instruction, answer, more)]
+            opening = [
+                *other_sandbox(past, sandbox, notes, outlet.remark),
+                *opening_of(past, instruction, answer, more),
+            ]
             say_other_prompts(session.prompts, settings.prompts, outlet.remark)
             runner = _Runner(settings, outlet, control, journal, workspace, sandbox, rates, allow_changed)
             return await runner.run(session, past, new=False, opening=opening)
@@ -184,31 +175,12 @@ class _Runner:
     rates: Rates | None
     allow_changed: bool = False
 
-    async def run(self, session: Session, past: Sequence[Event], *, new: bool, opening: Opening | None = None) -> Event:
+    async def run(self, session: Session, past: Sequence[Event], *, new: bool, opening: Opening = ()) -> Event:
         settings, outlet = self.settings, self.outlet
-        folder = session_folder(settings.home, session.id)
-        with_tasks = session.strategy in WITH_TASKS
-        memory = Memory(past) if with_tasks else None
-        toolbox = open_tools(
-            settings,
-            self.workspace,
-            folder / "outputs",
-            self.sandbox,
-            session.prompts,
-            None if with_tasks else session.output_schema,
-            outlet.remark,
-            memory.tools() if memory else (),
-        )
-        if new:
-            session = replace(session, tools=toolbox.specs())
-            # A prompt that cannot be filled in is found before there is a session.
-            next(STRATEGIES[session.strategy](session))
-            opening = [("session.created", "", self._created(session))]
-        else:
-            accepted = accept_tools(session.tools, toolbox.specs(), allowed=self.allow_changed)
-            if accepted:
-                session, opening = replace(session, tools=toolbox.specs()), [*accepted, *(opening or [])]
-
+        memory = Memory(past) if session.strategy in WITH_TASKS else None
+        toolbox = self._open_tools(session, memory)
+        begin = self._begun if new else self._going_on
+        session, first = begin(session, toolbox.specs())
         attempt = 1 + sum(event.type == "session.claimed" for event in past)
         watcher = Watcher(settings.home, session.id, self.workspace, attempt)
 
@@ -247,7 +219,9 @@ class _Runner:
             look_at_workspace=watcher.look,
         )
         try:
-            return await run_session(session, STRATEGIES[session.strategy], parts, self.journal, past, opening or [])
+            return await run_session(
+                session, STRATEGIES[session.strategy], parts, self.journal, past, [*first, *opening]
+            )
         finally:
             await watcher.aclose()
             await toolbox.aclose()
@@ -256,102 +230,31 @@ class _Runner:
                 await self.sandbox.aclose()
                 toolbox.look_over()
 
-    def _created(self, session: Session) -> JSON:
-        budget = session.budget
-        return {
-            "goal": session.goal,
-            "strategy": session.strategy,
-            "model": session.model,
-            "budget": asdict(budget),
-            "workspace": str(self.workspace),
-            "sandbox": level_of(self.sandbox),
-            "files": list(session.files),
-            "notes": list(session.notes),
-            "dry_run": scripted(self.settings),
-            "_session": pinned(session),
-            "_settings": self.settings.model_dump(mode="json", exclude=NOT_PINNED),
-        }
+    def _open_tools(self, session: Session, memory: Memory | None) -> "LocalToolbox":
+        """With a list of tasks `finish` ends one of them, and the schema is for the answer of them all."""
+        return open_tools(
+            self.settings,
+            self.workspace,
+            session_folder(self.settings.home, session.id) / "outputs",
+            self.sandbox,
+            session.prompts,
+            None if memory else session.output_schema,
+            self.outlet.remark,
+            memory.tools() if memory else (),
+        )
 
+    def _begun(self, session: Session, tools: tuple[ToolSpec, ...]) -> tuple[Session, Opening]:
+        """The session with its tools, and the event that creates it."""
+        session = replace(session, tools=tools)
+        # A prompt that cannot be filled in is found before there is a session.
+        next(STRATEGIES[session.strategy](session))
+        data = created_data(session, self.settings, str(self.workspace), level_of(self.sandbox))
+        return session, [("session.created", "", data)]
 
-def pinned(session: Session) -> JSON:
-    """All of a session that its strategy may see, as JSON. `session_of` is the inverse."""
-    own = {"id", "goal", "strategy", "model", "budget", "template", "tools"}
-    data = {name: getattr(session, name) for name in session.__dataclass_fields__ if name not in own}
-    data |= {
-        "tools": [asdict(spec) for spec in session.tools],
-        "messages": [_pinned(said) for said in session.messages],
-    }
-    return data | {"prompts": dict(session.prompts)}
-
-
-def session_of(past: Sequence[Event]) -> Session:
-    """The session as it was pinned when it was created, with the tools that were accepted since then."""
-    created = past[0]
-    data, kept = created.data, created.data["_session"]
-    accepted = [event.data["_tools"] for event in past if event.type == "tools.changed"]
-    names = ("date", "prompts", "verify", "output_schema", "context_tokens", "protocol")
-    return Session(
-        id=created.session_id,
-        goal=data["goal"],
-        strategy=data["strategy"],
-        model=data["model"],
-        budget=Budget(**data["budget"]),
-        tools=tuple(ToolSpec(**spec) for spec in (accepted or [kept["tools"]])[-1]),
-        files=tuple(kept["files"]),
-        first_task=kept.get("first_task", ""),
-        notes=tuple(kept["notes"]),
-        messages=tuple(_unpinned(said) for said in kept.get("messages", ())),
-        request=kept.get("request"),
-        template=fill_in,
-        **{name: kept[name] for name in names},
-    )
-
-
-def _pinned(message: Message) -> JSON:
-    data = fields_of(message)
-    images = [image.noted() for image in data.pop("images")]
-    return data | ({"images": images} if images else {})
-
-
-def _unpinned(said: JSON) -> Message:
-    images = tuple(Image(**image) for image in said.get("images", ()))
-    return Message(**{name: value for name, value in said.items() if name != "images"}, images=images)
-
-
-def _opening(past: Sequence[Event], instruction: str, answer: str | None, more: JSON | None) -> Opening:
-    """What a person brings to this attempt, as events."""
-    opening: Opening = []
-    if more:
-        opening.append(("budget.raised", "", more))
-    if answer is not None:
-        asked = _open_question(past)
-        place = {name: asked.data[name] for name in ("step", "branch", "call_id")}
-        opening.append(("human.answered", asked.key, place | {"answer": answer, "granted": False}))
-    if instruction:
-        steps = [
-            event
-            for event in past
-            if event.type == "completion.received"
-            and event.data["branch"] == "/"
-            and event.data["label"] not in UNHEARD
-        ]
-        opening.append(("message.added", steps[-1].key if steps else "", {"text": instruction}))
-    return opening
-
-
-def _open_question(past: Sequence[Event]) -> Event:
-    answered = {event.key for event in past if event.type == "human.answered"}
-    asked = [event for event in past if event.type == "human.asked" and event.key not in answered]
-    if not asked:
-        raise UsageError(f"session {past[0].session_id} has no open question", "leave --answer out")
-    return asked[-1]
-
-
-def as_it_was(settings: "Settings", chosen: set[str], pinned: JSON) -> "Settings":
-    """The session's own settings, with what was given for this attempt on top."""
-    current: dict[str, Any] = {name: getattr(settings, name) for name in type(settings).model_fields}
-    kept = {name: value for name, value in pinned.items() if name not in chosen and name in current}
-    return type(settings).model_validate(current | kept)
+    def _going_on(self, session: Session, tools: tuple[ToolSpec, ...]) -> tuple[Session, Opening]:
+        """The session with the tools of now, and the event that says so, where it had others and that is accepted."""
+        accepted = accept_tools(session.tools, tools, allowed=self.allow_changed)
+        return (replace(session, tools=tools), accepted) if accepted else (session, [])
 
 
 def _rates(settings: "Settings", outlet: Outlet) -> Rates | None:
@@ -359,23 +262,6 @@ def _rates(settings: "Settings", outlet: Outlet) -> Rates | None:
     if remark:
         outlet.remark(remark)
     return rates
-
-
-def _output_schema(settings: "Settings") -> JSON | None:
-    if settings.output_schema is None:
-        return None
-    import json
-
-    from jsonschema import Draft202012Validator, SchemaError
-
-    path = Path(settings.output_schema)
-    try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
-        Draft202012Validator.check_schema(schema)
-    except (OSError, ValueError, SchemaError) as error:
-        why = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"--output-schema {str(path)!r} is not usable: {why}", "give a JSON schema file") from None
-    return schema
 
 
 def _model_listeners(model: object) -> list[Listener]:

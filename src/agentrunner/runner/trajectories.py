@@ -8,8 +8,10 @@ from agentrunner.engine.acting import result_of
 from agentrunner.engine.asking import completion_of
 from agentrunner.engine.driving import unusable
 from agentrunner.guard.recorded import record_of
-from agentrunner.runner.sessions import WORK
 from agentrunner.types import JSON, Event, Step
+
+WORK = ("step", "execute", "repair")
+"""Labels of requests with tools."""
 
 
 def trajectories(events: Sequence[Event]) -> Iterator[JSON]:

@@ -15,8 +15,8 @@ from agentrunner.journal import session_folder
 from agentrunner.journal.database import Execute
 from agentrunner.runner.carrying import pictures_of
 from agentrunner.runner.models import rates_of, unpriced
+from agentrunner.runner.pinning import session_of
 from agentrunner.runner.served import Wanted, advance, created, new_session
-from agentrunner.runner.sessions import session_of
 from agentrunner.server.conversation import conversation
 from agentrunner.server.marks import marks_in
 from agentrunner.server.pictures import pin, restore
