@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -11,6 +12,7 @@ from agentrunner.sandbox.paths import PathError, Root
 from agentrunner.server.desks import Desk
 from agentrunner.server.files import keep
 from agentrunner.server.services import Services
+from agentrunner.server.wire.limits import FILE_BYTES
 from agentrunner.tools import Context, Output, Tool, ToolError, tool
 from agentrunner.tools.python import check_cpu, told
 from agentrunner.tools.workspace import chunks
@@ -19,8 +21,6 @@ from agentrunner.types import JSON, Artifact
 IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 MAX_IMAGES = 20
 """Of one cell. Each is a part of the next message."""
-MAX_FILE_BYTES = 512 << 20
-"""What a file of the API may have."""
 PURPOSE = "assistants_output"
 
 
@@ -80,13 +80,12 @@ async def save(services: Services, owner: str, root: Root, path: str) -> str:
         incoming.close()
 
 
-def _copy(root: Root, path: str, write: object) -> bool:
-    assert callable(write)
+def _copy(root: Root, path: str, write: Callable[[bytes], object]) -> bool:
     size = 0
     try:
         for chunk in chunks(root, path):
             size += len(chunk)
-            if size > MAX_FILE_BYTES:
+            if size > FILE_BYTES:
                 return False
             write(chunk)
     except (PathError, OSError):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from agentrunner.journal import SqlJournal
 from agentrunner.llm import Pool
@@ -34,7 +34,7 @@ class Used(NamedTuple):
 
 @dataclass
 class Services:
-    """The parts of one server. `background` is what runs beside the requests from start to end."""
+    """The parts of one server."""
 
     home: Path
     settings: Settings
@@ -55,9 +55,6 @@ class Services:
     """Connections to models, which all runs share."""
     used: dict[str, Used] = field(default_factory=dict[str, "Used"])
     """Vector stores, by id."""
-    background: list[Callable[[], Coroutine[Any, Any, None]]] = field(
-        default_factory=list[Callable[[], Coroutine[Any, Any, None]]]
-    )
 
     @property
     def now(self) -> int:
