@@ -296,6 +296,27 @@ def test_streams_that_cannot_be_written_give_no_traceback(agent: Agent, redirect
     assert len(sessions(agent)) == 1
 
 
+@pytest.mark.parametrize(
+    "arguments", ["sessions list --json", "config show", "tools", "run hi --script script.yaml --json"]
+)
+def test_a_full_disk_behind_standard_output_is_said(agent: Agent, arguments: str) -> None:
+    agent("run", "hi", "--script", agent.script(writes("a.txt"), finish("the result")))
+    command = " ".join(agent.command(*arguments.split()))
+    done = subprocess.run(
+        ["bash", "-c", f"{command} > /dev/full"], cwd=agent.folder, env=agent.environment(), capture_output=True
+    )
+    assert done.returncode == 1, done.stderr.decode()
+    assert len(done.stderr.splitlines()) == 1, done.stderr.decode()
+    assert b"No space left on device" in done.stderr
+
+
+def test_a_full_disk_behind_a_recording_is_said_and_the_work_goes_on(agent: Agent) -> None:
+    script = agent.script(writes("a.txt"), finish("the result"))
+    done = agent("run", "hi", "--script", script, "--record", "/dev/full", "--quiet")
+    assert (done.code, done.out) == (0, "the result\n")
+    assert done.err.count("'/dev/full' ends early") == 1
+
+
 def test_a_current_directory_that_is_gone(agent: Agent) -> None:
     command = f"mkdir gone; cd gone; rmdir ../gone; {' '.join(agent.command('sessions', 'list'))}"
     done = subprocess.run(["bash", "-c", command], cwd=agent.folder, env=agent.environment(), capture_output=True)

@@ -1,5 +1,6 @@
 """The command line. Each command's module is loaded only when that command is used, so that `agent --help` is quick."""
 
+import errno
 import os
 import signal
 import sys
@@ -37,6 +38,7 @@ COMMANDS = {
 
 NO_READER = 128 + signal.SIGPIPE
 """Exit code when whoever read our output has gone: what a shell says of programs that this signal ends."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LazyGroup(TyperGroup):
@@ -103,6 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail("stopped", 130)
     except KeyboardInterrupt:
         fail("stopped", 130)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        fail(f"nothing more can be written: {error.strerror}; make room where AGENT_HOME and the workspace are", 1)
     except Exception as error:
         # Usage errors of the command line parser have no public base class; all others are bugs, with their traceback.
         if not hasattr(error, "format_message"):

@@ -124,8 +124,8 @@ def conduct(settings: "Settings", job: Job) -> int:
     control = Control()
     outlet = Outlet(human=screen.ask, on_phase=screen.on_phase, recall=screen.recall, remark=screen.remark)
     outlet.alarm = alarm
-    if settings.json_lines:
-        writer = JsonlWriter(sys.stdout, on_broken=lambda: control.stop("interrupted"))
+    writer = JsonlWriter(sys.stdout, on_broken=lambda: control.stop("interrupted")) if settings.json_lines else None
+    if writer is not None:
         outlet.listeners.append(writer)
         outlet.on_delta = writer.on_delta if settings.stream else None
     else:
@@ -136,7 +136,11 @@ def conduct(settings: "Settings", job: Job) -> int:
         finished, attempted = asyncio.run(_with_signals(job, settings, outlet, control))
     finally:
         screen.stop()
-    return _show(settings, screen, finished, attempted)
+    if writer is not None:
+        _show_lines(writer, finished, attempted)
+    else:
+        _show_result(screen, finished, attempted)
+    return _leave(settings, finished)
 
 
 async def _with_signals(job: Job, settings: "Settings", outlet: Outlet, control: Control) -> tuple[Event, bool]:
@@ -175,12 +179,18 @@ async def _with_signals(job: Job, settings: "Settings", outlet: Outlet, control:
     return finished, bool(seen)
 
 
-def _show(settings: "Settings", screen: Screen, finished: Event, attempted: bool) -> int:
-    if settings.json_lines:
-        if not attempted:
-            JsonlWriter(sys.stdout)(finished)
-    else:
-        _print_result(screen, finished, attempted)
+def _show_lines(writer: JsonlWriter, finished: Event, attempted: bool) -> None:
+    if not attempted:
+        writer(finished)
+    try:
+        writer.close()
+    except Unwritable as error:
+        hint = f"agent resume {finished.session_id} goes on"
+        raise AgentError(f"events cannot be written to standard output: {error.why}", hint) from None
+
+
+def _leave(settings: "Settings", finished: Event) -> int:
+    """Say what is left to say; the exit code."""
     if finished.data["exit_code"] and (settings.json_lines or settings.quiet):
         text = " ".join(clean(str(finished.data["message"])).split())
         print(f"agent: {finished.data['reason']}: {text}", file=sys.stderr)
@@ -195,7 +205,7 @@ def _show(settings: "Settings", screen: Screen, finished: Event, attempted: bool
     return int(finished.data["exit_code"])
 
 
-def _print_result(screen: Screen, finished: Event, attempted: bool) -> None:
+def _show_result(screen: Screen, finished: Event, attempted: bool) -> None:
     try:
         if attempted:
             screen.show_result(finished, sys.stdout)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO, cast
 
-from agentrunner.render.stdout import is_utf8
+from agentrunner.render.stdout import Unwritable, is_utf8
 from agentrunner.types import Event
 
 VERSION = 1
@@ -122,8 +122,10 @@ class JsonlWriter:
 
     def close(self) -> None:
         """Raise what stopped the writing, unless it was only the reader that left."""
-        if self._error is not None and not isinstance(self._error, BrokenPipeError):
-            raise self._error
+        error = self._error
+        if error is None or isinstance(error, BrokenPipeError) or (isinstance(error, Unwritable) and error.no_reader):
+            return
+        raise error
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._error is not None:

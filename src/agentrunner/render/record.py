@@ -31,7 +31,7 @@ class Recorder:
             with self._path.open("ab") as file:
                 file.write(_line(to_entry(event.data)))
         except OSError as error:
-            self.problem = f"cannot write the script {str(self._path)!r}: {error.strerror}"
+            self.problem = f"the script {str(self._path)!r} ends early, cannot write: {error.strerror}"
 
 
 def to_entry(data: JSON) -> JSON:

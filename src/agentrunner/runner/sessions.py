@@ -39,6 +39,7 @@ from agentrunner.types import JSON, Event, Human, Listener, Session, ToolSpec
 
 if TYPE_CHECKING:
     from agentrunner.config import Settings
+    from agentrunner.render.record import Recorder
     from agentrunner.sandbox import Sandbox
     from agentrunner.tools import LocalToolbox
 
@@ -191,6 +192,7 @@ class _Runner:
                 watcher.begin()
 
         model = open_model(settings, session, past, stream=outlet.on_delta is not None)
+        recorder = _recorder(settings)
         parts = Parts(
             model=model,
             toolbox=toolbox,
@@ -202,7 +204,7 @@ class _Runner:
             listeners=[
                 *outlet.listeners,
                 *_model_listeners(model),
-                *_recorder(settings),
+                *([recorder] if recorder else []),
                 *([memory.hear] if memory else []),
             ],
             human=outlet.human,
@@ -223,6 +225,8 @@ class _Runner:
                 session, STRATEGIES[session.strategy], parts, self.journal, past, [*first, *opening]
             )
         finally:
+            if recorder and recorder.problem:
+                outlet.alarm(recorder.problem)
             await watcher.aclose()
             await toolbox.aclose()
             await model.aclose()
@@ -270,9 +274,9 @@ def _model_listeners(model: object) -> list[Listener]:
     return [lambda event: None if event.data.get("name") in INNER else remember(event)] if remember is not None else []
 
 
-def _recorder(settings: "Settings") -> list[Listener]:
+def _recorder(settings: "Settings") -> "Recorder | None":
     if settings.record is None:
-        return []
+        return None
     from agentrunner.render.record import Recorder
 
-    return [Recorder(Path(settings.record))]
+    return Recorder(settings.record)
