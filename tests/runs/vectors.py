@@ -23,6 +23,7 @@ class Embedding:
     tokens: int | None = None
     fails: int = 0
     hangs: int = 0
+    delay_s: float = 0.0
     asked: list[JSON] = field(default_factory=list[JSON])
     _one: threading.Lock = field(default_factory=threading.Lock)
 
@@ -41,7 +42,7 @@ class Embedding:
         data: JSON = {"object": "list", "data": items, "model": request["model"]}
         if self.tokens is not None:
             data["usage"] = {"prompt_tokens": self.tokens * len(texts), "total_tokens": self.tokens * len(texts)}
-        return Answer(body=json.dumps(data).encode())
+        return Answer(delay_s=self.delay_s, body=json.dumps(data).encode())
 
     def texts(self) -> list[str]:
         return [text for request in self.asked for text in request["input"]]
