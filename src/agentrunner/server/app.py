@@ -85,6 +85,7 @@ async def _lifespan(services: Services, app: Starlette) -> AsyncGenerator[None]:
         lambda: sweep_forever(services),
         services.worker.run,
         services.tools.run,
+        *([services.vectors.run] if services.vectors else []),
     ]
     await services.worker.catch_up()
     tasks = [asyncio.create_task(_keep_running(start)) for start in beside]

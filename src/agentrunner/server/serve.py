@@ -60,7 +60,6 @@ def _make_vectors(services: Services) -> None:
     endpoint = endpoint_of(services.settings, services.pool)
     if endpoint is not None:
         services.vectors = VectorMaker(services, endpoint)
-        services.background.append(services.vectors.run)
 
 
 @contextlib.contextmanager
