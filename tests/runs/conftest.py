@@ -39,11 +39,11 @@ def let_go(name: str) -> None:
 
 
 def obey(request: JSON) -> Answer:
-    """`call a b`: calls these, then says what they returned; `run CODE` and `search WORDS` call the server's tools,
-    then link to out.csv or cite what was found first; `link NAME|CODE`: runs it, then links to NAME; `wait 2`: answers
-    after so many seconds; `hold NAME`: answers once the test has `let_go` of the name; `refuse`: fails; `long`: is cut
-    off; `filter ...`: is cut by a filter; `stall ...`: begins to say it; `say ...`: says it; anything else: says how
-    many messages it was given."""
+    """`call a b`: calls these, then says what they returned; `chat a b`: says something with each of these calls;
+    `run CODE` and `search WORDS` call the server's tools, then link to out.csv or cite what was found first; `link
+    NAME|CODE`: runs it, then links to NAME; `wait 2`: answers after so many seconds; `hold NAME`: answers once the
+    test has `let_go` of the name; `refuse`: fails; `long`: is cut off; `filter ...`: is cut by a filter; `stall ...`:
+    begins to say it; `say ...`: says it; anything else: says how many messages it was given."""
     messages = request["messages"]
     asked = max(index for index, message in enumerate(messages) if message["role"] == "user")
     results = [str(message["content"]) for message in messages[asked:] if message["role"] == "tool"]
@@ -52,6 +52,8 @@ def obey(request: JSON) -> Answer:
         return Answer("Here: [the table](sandbox:/mnt/data/out.csv).")
     if results and word == "link":
         return Answer(f"Here: [it](sandbox:/mnt/data/{rest.partition('|')[0]}).")
+    if word == "chat" and len(results) < len(rest.split()):
+        return Answer(f"Look {len(results)}.", calls=((rest.split()[len(results)], {"of": "pens"}),))
     if results and (marks := re.findall("【.*?】", results[0])):
         return Answer(f"It is blue{marks[0]}, says the file. Not so: 【99:9†source】.")
     if results:

@@ -126,6 +126,28 @@ def test_a_later_run_sees_the_calls_of_an_earlier_one(client: OpenAI, endpoint: 
     assert [message["role"] for message in sent] == ["user", "assistant", "tool", "assistant", "user"]
 
 
+def test_a_later_run_sees_what_was_said_between_calls_in_its_place(client: OpenAI, endpoint: Endpoint) -> None:
+    made, talk = assistant(client, *PRICES), thread(client, "chat price weight")
+    run = client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
+    for _ in range(2):
+        given = outputs(run)
+        run = client.beta.threads.runs.submit_tool_outputs_and_poll(run_id=run.id, thread_id=talk, tool_outputs=given)
+    client.beta.threads.messages.create(talk, role="user", content="again")
+    client.beta.threads.runs.create_and_poll(thread_id=talk, assistant_id=made)
+
+    sent = endpoint.requests[-1].json["messages"]
+    said = [(message["role"], message["content"], len(message.get("tool_calls", []))) for message in sent]
+    assert [one if one[0] != "tool" else "result" for one in said] == [
+        ("user", "chat price weight", 0),
+        ("assistant", "Look 0.", 1),
+        "result",
+        ("assistant", "Look 1.", 1),
+        "result",
+        ("assistant", texts(client, talk)[3], 0),
+        ("user", "again", 0),
+    ]
+
+
 def test_nothing_is_added_to_what_a_function_takes(client: OpenAI, endpoint: Endpoint) -> None:
     client.beta.threads.runs.create_and_poll(
         thread_id=thread(client, "hi"), assistant_id=assistant(client, *PRICES), tool_choice="none"

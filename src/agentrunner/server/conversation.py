@@ -11,18 +11,26 @@ from agentrunner.types import JSON, Image, Message
 
 def conversation(t: Tenant, thread_id: str) -> tuple[Message, ...]:
     """Everything that stands in the thread now, oldest first."""
+    messages = t.all("message", parent=thread_id)
+    last = {message["run_id"]: message["id"] for message in messages if message["run_id"]}
+    left = {run_id: t.all("step", parent=run_id, status="completed") for run_id in last}
     said: list[Message] = []
-    seen: set[str] = set()
-    for message in t.all("message", parent=thread_id):
-        run_id = message.get("run_id")
-        if run_id and run_id not in seen:
-            seen.add(run_id)
-            for step in t.all("step", parent=run_id, status="completed"):
-                said += exchange(step)
+    for message in messages:
+        steps = left.get(message["run_id"], [])
+        place = next((place for place, step in enumerate(steps) if _made(step) == message["id"]), -1)
+        said += [one for step in steps[: place + 1] for one in exchange(step)]
+        del steps[: place + 1]
         spoken = _spoken(t, message)
         if spoken.content or spoken.images:
             said.append(spoken)
+        if last.get(message["run_id"]) == message["id"]:
+            said += [one for step in steps for one in exchange(step)]
     return tuple(said)
+
+
+def _made(step: JSON) -> str | None:
+    """The message that was made in a step."""
+    return object_in(step["step_details"], "message_creation").get("message_id")
 
 
 def _spoken(t: Tenant, message: JSON) -> Message:

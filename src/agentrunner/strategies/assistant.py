@@ -6,7 +6,7 @@ response_format, temperature, top_p, reasoning_effort. The two limits hold for a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentrunner.strategies.compact import compact, size_bytes, stub_results
@@ -98,7 +98,8 @@ def _opening(session: Session, request: JSON) -> Conversation:
     room = session.context_tokens
     if request.get("max_prompt_tokens") is not None:
         room = min(room, int(request["max_prompt_tokens"]))
-    for message in truncated(session.messages, request.get("truncation"), room * BYTES_PER_TOKEN - size_bytes(talk)):
+    room_bytes = room * BYTES_PER_TOKEN - size_bytes(talk)
+    for message in _joined(truncated(session.messages, request.get("truncation"), room_bytes)):
         talk.append(message)
     return talk
 
@@ -130,6 +131,20 @@ def _blocks(messages: Sequence[Message]) -> list[list[Message]]:
             blocks.append(block)
             block = []
     return blocks  # Calls that no message followed belong to a run that came to nothing.
+
+
+def _joined(messages: Sequence[Message]) -> list[Message]:
+    """What was said with calls is one message with them again, as a model says it: there are endpoints that take no two
+    of an assistant in a row."""
+    joined: list[Message] = []
+    for message in messages:
+        before = joined[-1] if joined else None
+        calls = message.raw if message.raw and message.raw.get("tool_calls") else None
+        if calls and not calls.get("content") and before and before.role == "assistant" and not before.raw:
+            joined[-1] = replace(message, content=before.content, raw=calls | {"content": before.content})
+        else:
+            joined.append(message)
+    return joined
 
 
 def _options(request: JSON, session: Session, *, first: bool) -> JSON:
