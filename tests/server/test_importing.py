@@ -87,14 +87,14 @@ def test_a_message_that_is_too_long_is_named() -> None:
 
 
 def test_imported_threads_are_served(agent: Agent) -> None:
-    lines = [message("user", "hello", created_at=5), message("assistant", "hi", created_at=6)]
+    lines = [message("user", "hello", created_at=5), message("assistant", "hi", created_at=6), message("user", "and?")]
     (agent.folder / "log.jsonl").write_text("\n".join(json.dumps(each) for each in lines))
     done = agent("threads", "import", "log.jsonl")
     thread = done.out.split()[0]
     with serving(agent) as server:
         assert httpx2.get(f"{server.url}/v1/threads/{thread}").json()["created_at"] == 5
         listed = httpx2.get(f"{server.url}/v1/threads/{thread}/messages?order=asc").json()["data"]
-        assert [each["content"][0]["text"]["value"] for each in listed] == ["hello", "hi"]
+        assert [each["content"][0]["text"]["value"] for each in listed] == ["hello", "hi", "and?"]
     piped = agent("threads", "import", "-", stdin=b'{"role": "user", "content": "x"}')
     assert piped.out.endswith("  1 messages\n")
     assert agent("threads", "import", "gone.json").code == 2

@@ -58,12 +58,13 @@ def read_transcripts(text: str) -> list[Transcript]:
 
 
 def keep_transcript(t: Tenant, transcript: Transcript, now: int) -> JSON:
-    """The thread that was made of it. Times of messages that it knows are kept."""
+    """The thread that was made of it. Times that it knows are kept; others are those of the message before."""
     times = [message["created_at"] for message in transcript.messages if message["created_at"] is not None]
     thread = create_thread(t, {"metadata": transcript.metadata}, min([now, *times]))
+    at = thread["created_at"]
     for message in transcript.messages:
-        at = message["created_at"]
-        add_message(t, thread, message, thread["created_at"] if at is None else at)
+        at = at if message["created_at"] is None else message["created_at"]
+        add_message(t, thread, message, at)
     return thread
 
 
