@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,3 @@ def finish(answer: str = "done", *artifacts: str, **more: Any) -> JSON:
 
 def writes(path: str, content: str = "text") -> JSON:
     return says("write_file", path=path, content=content)
-
-
-def events_in(done: Done, types: Sequence[str]) -> list[str]:
-    return [event["type"] for event in done.events if event["type"] in types]
