@@ -29,8 +29,10 @@ PLACE = "/mnt/data"
 IDLE_S = 3_600.0
 """What the original kept an interpreter for."""
 
-MAX_WAITING = 16
-"""Interpreters without a run that goes on: each has five processes, and up to 80 MB before it does anything."""
+MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+MAX_WAITING = max(16, MEMORY // 4 // (80 << 20))
+"""Interpreters without a run that goes on: a quarter of the machine's memory, for each has five processes, and up to
+80 MB before it does anything."""
 
 
 @dataclass
