@@ -11,6 +11,7 @@ import pytest
 from agentrunner.errors import JournalError
 from agentrunner.journal import open_journal
 from agentrunner.server.expiry import sweep
+from agentrunner.server.keys import create_key
 from agentrunner.server.storage.blobs import Incoming
 from agentrunner.server.storage.schema import prepare
 from agentrunner.server.storage.store import Store
@@ -315,6 +316,24 @@ def test_a_full_disk_is_said_and_nothing_is_left(home: Path, monkeypatch: pytest
             assert "No space left" in answer.json()["error"]["message"]
             assert (await client.get("/files")).json()["data"] == []
             assert list((home / "files").iterdir()) == []
+
+    asyncio.run(work())
+
+
+def test_only_who_needs_no_key_is_told_of_places_on_this_machine(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Incoming, piece: bytes) -> None:
+        raise OSError(28, "No space left on device", str(home))
+
+    async def work() -> None:
+        async with server(home, Clock(), indexing=False) as (client, services):
+            monkeypatch.setattr(Incoming, "write", full)
+            sent: Any = {"files": {"file": ("a", b"x")}, "data": {"purpose": "assistants"}}
+            assert str(home) in (await client.post("/files", **sent)).text
+            _, key = await services.store.write_all(lambda execute: create_key(execute, "office", 1))
+            answer = await client.post("/files", headers={"authorization": f"Bearer {key}"}, **sent)
+            assert answer.status_code == 500
+            assert answer.json()["error"]["type"] == "server_error"
+            assert str(home) not in answer.text
 
     asyncio.run(work())
 

@@ -20,6 +20,7 @@ from agentrunner.errors import AgentError
 from agentrunner.server.expiry import sweep_forever
 from agentrunner.server.faults import ApiError
 from agentrunner.server.guarding import Guarding, Policy
+from agentrunner.server.keys import DEFAULT_OWNER
 from agentrunner.server.requests import failure
 from agentrunner.server.routes import (
     assistants,
@@ -34,7 +35,7 @@ from agentrunner.server.routes import (
     threads,
     uploads,
 )
-from agentrunner.server.services import Services
+from agentrunner.server.services import Services, owner_of
 from agentrunner.server.wire.limits import FILE_BYTES
 
 PREFIXES = ("/v1", "/openai/v1", "/openai")
@@ -138,8 +139,9 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:
+    message = "The server had an error while processing your request. What it was stands in the server's own output."
     if isinstance(error, AgentError | OSError):  # a full disk is one of these
         print(f"agent: {error}", file=sys.stderr)
-        return failure(ApiError(500, str(error), kind="server_error"))
-    message = "The server had an error while processing your request. What it was stands in the server's own output."
+        # It names places of this machine, which are nothing to who is let in with a key.
+        message = str(error) if owner_of(request) == DEFAULT_OWNER else message
     return failure(ApiError(500, message, kind="server_error"))
