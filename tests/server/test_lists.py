@@ -114,6 +114,7 @@ def test_messages_are_found_by_their_run(one: Any) -> None:
         ("/vector_stores/vs_x", 404, "No vector store found with id 'vs_x'."),
         ("/assistants/asst_%00", 404, "No assistant found"),
         ("/nonsense", 404, "Invalid URL (GET /v1/nonsense)"),
+        ("/threads/", 404, "Invalid URL (GET /v1/threads/)"),
     ],
 )
 def test_what_is_not_there_is_named(http: httpx2.Client, path: str, status: int, said: str) -> None:

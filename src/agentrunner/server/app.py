@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import Mount, Router
 
 from agentrunner.errors import AgentError
 from agentrunner.server.expiry import sweep_forever
@@ -63,7 +63,8 @@ _START_AGAIN_S = 1.0
 
 def make_app(services: Services, policy: Policy) -> Guarding:
     app = Starlette(
-        routes=[Mount(prefix, routes=ROUTES) for prefix in PREFIXES],
+        # A redirect would name this server as it calls itself, which is not how a proxy is called.
+        routes=[Mount(prefix, Router(ROUTES, redirect_slashes=False)) for prefix in PREFIXES],
         exception_handlers={
             ApiError: _refused,
             HTTPException: _no_route,
