@@ -1,9 +1,10 @@
-"""Runs whose time is up, by a clock that the test moves; and what is left of a killed server's work."""
+"""Runs whose time is up, by a clock that the test moves, and what a killed server or a full disk left of others."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from agentrunner.config import load
+from agentrunner.errors import JournalFull
 from agentrunner.journal import SessionLock
 from agentrunner.server.faults import ApiError
 from agentrunner.server.feed import server_sent
@@ -264,3 +266,28 @@ def test_a_run_that_another_process_works_on_is_left_to_it_until_that_is_gone(
             await until(services, run, has("completed"))
 
     asyncio.run(check())
+
+
+def test_a_run_that_a_full_disk_cut_off_goes_on_when_there_is_room(
+    tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise JournalFull("the disk is full")
+
+    async def check() -> None:
+        unheard: list[JSON] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+        async with at_work(tmp_path, endpoint, Clock()) as services:
+            run = await new_run(services, "say still here")
+            with monkeypatch.context() as cut:
+                cut.setattr(services.store, "write", full)
+                cut.setattr(services.sessions, "append", full)
+                services.worker.begin(OWNER, run)
+                while services.worker.live(run["id"]):
+                    await asyncio.sleep(0.02)
+            await until(services, run, has("completed"))
+        gc.collect()
+        assert not unheard
+
+    asyncio.run(check())
+    assert "cannot be kept: the disk is full" in capsys.readouterr().err

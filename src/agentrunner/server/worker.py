@@ -148,8 +148,11 @@ class Worker:
                 traceback.print_exc(file=sys.stderr)
             why = str(error) if isinstance(error, AgentError) else "the server failed; its own output says why"
             if not live.view.over:
-                await live.store(live.view.fail(self._services.now, why))
-                why = ""
+                try:
+                    await live.store(live.view.fail(self._services.now, why))
+                    why = ""
+                except AgentError as full:  # A later look takes it up again.
+                    print(f"agent: what became of {run['id']} cannot be kept: {full}", file=sys.stderr)
         finally:
             if self._live.get(run["id"]) is live:
                 del self._live[run["id"]]
