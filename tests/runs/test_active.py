@@ -10,6 +10,7 @@ import pytest
 from openai import BadRequestError, OpenAI
 
 from tests.runs.conftest import PRICES, Server, assistant, let_go, texts, thread
+from tests.support.endpoint import Endpoint
 
 
 def test_an_active_run_keeps_its_thread_from_messages_and_other_runs(client: OpenAI) -> None:
@@ -34,6 +35,23 @@ def test_a_second_run_waits_for_the_first_where_that_is_wanted(client: OpenAI) -
     assert second.status == "completed"
     assert client.beta.threads.runs.retrieve(first.id, thread_id=talk).status == "completed"
     assert texts(client, talk) == ["hold first", "held", "held"]
+
+
+def test_what_comes_with_a_run_that_waits_is_read_after_what_it_waited_for(client: OpenAI, endpoint: Endpoint) -> None:
+    made, talk = assistant(client), thread(client, "hold the answer")
+    client.beta.threads.runs.create(thread_id=talk, assistant_id=made)
+    for text in ("say second", "say third"):
+        last = client.beta.threads.runs.create(
+            thread_id=talk,
+            assistant_id=made,
+            additional_messages=[{"role": "user", "content": text}],
+            extra_body={"on_active_run": "queue"},
+        )
+    let_go("the answer")
+    assert client.beta.threads.runs.poll(last.id, thread_id=talk).status == "completed"
+
+    read = [message["content"] for message in endpoint.requests[-1].json["messages"] if message["role"] != "system"]
+    assert read == ["hold the answer", "held", "say second", "second", "say third"]
 
 
 def test_a_second_run_cancels_the_first_where_that_is_wanted(client: OpenAI) -> None:

@@ -42,7 +42,7 @@ async def begin_session(services: Services, owner: str, run: JSON, past: Sequenc
         await _ready(services, owner, run["tool_resources"]["file_search"]["vector_store_ids"])
 
     def read(execute: Execute) -> tuple[Message, ...]:
-        return conversation(Tenant(execute, owner), run["thread_id"])
+        return conversation(Tenant(execute, owner), run["thread_id"], run["id"])
 
     settings = settings_of(services, run)
     messages = await services.store.scan(read)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterator, Sequence
 
 from agentrunner.server.storage.tables import Tenant
 from agentrunner.server.wire.parts import list_in, object_in
 from agentrunner.types import JSON, Image, Message
 
 
-def conversation(t: Tenant, thread_id: str) -> tuple[Message, ...]:
-    """Everything that stands in the thread now, oldest first."""
+def conversation(t: Tenant, thread_id: str, run_id: str) -> tuple[Message, ...]:
+    """Everything that stands in the thread now, oldest first, as this run is to read it."""
     messages = t.all("message", parent=thread_id)
     last = {message["run_id"]: message["id"] for message in messages if message["run_id"]}
     left = {run_id: t.all("step", parent=run_id, status="completed") for run_id in last}
     said: list[Message] = []
-    for message in messages:
+    for message in _in_order(messages, {run_id, *last}, run_id):
         steps = left.get(message["run_id"], [])
         place = next((place for place, step in enumerate(steps) if _made(step) == message["id"]), -1)
         said += [one for step in steps[: place + 1] for one in exchange(step)]
@@ -26,6 +27,20 @@ def conversation(t: Tenant, thread_id: str) -> tuple[Message, ...]:
         if last.get(message["run_id"]) == message["id"]:
             said += [one for step in steps for one in exchange(step)]
     return tuple(said)
+
+
+def _in_order(messages: Sequence[JSON], spoke: Collection[str], run_id: str) -> Iterator[JSON]:
+    """What came with a run stands before what that run said, and so behind what another said that it waited for.
+    `spoke`: runs that have said something, or will."""
+    waiting: dict[str, list[JSON]] = {}
+    for message in messages:
+        run: str = message.get("_with_run") or ""
+        if run in spoke:
+            waiting.setdefault(run, []).append(message)
+            continue
+        yield from waiting.pop(message["run_id"], ())
+        yield message
+    yield from waiting.pop(run_id, ())
 
 
 def _made(step: JSON) -> str | None:

@@ -24,12 +24,12 @@ def add_run(t: Tenant, thread_id: str, body: JSON, now: int) -> tuple[JSON, list
     if how == "error":
         refuse_while_active(t, thread_id, "runs")
     cancelled = _cancel_all(t, thread_id) if how == "cancel" else []
-    at = not_before(t, thread_id, now)
+    id_, at = new_id("run"), not_before(t, thread_id, now)
     for message in list_in(body, "additional_messages"):
-        add_message(t, thread, message, at)
+        add_message(t, thread, message, at, id_)
     if body.get("tool_resources"):
         body = body | {"tool_resources": checked_resources(t, body["tool_resources"], now)}
-    made = new_run(new_id("run"), at, thread, assistant, body)
+    made = new_run(id_, at, thread, assistant, body)
     run = made | {"expires_at": now + LIFE_S}  # which comes by the clock alone
     t.add("run", run, parent=thread_id)
     return run, cancelled

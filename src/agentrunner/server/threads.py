@@ -21,13 +21,13 @@ def create_thread(t: Tenant, body: JSON, now: int) -> JSON:
     return thread
 
 
-def add_message(t: Tenant, thread: JSON, body: JSON, now: int) -> JSON:
+def add_message(t: Tenant, thread: JSON, body: JSON, now: int, run_id: str | None = None) -> JSON:
     """A message of the user, or one that the user says was the assistant's; `body` as `create_message` checked it. Its
-    attachments become files of the thread. The caller has locked the thread."""
+    attachments become files of the thread. `run_id`: the run that it is for alone. The caller has locked the thread."""
     for part in body["content"]:
         if part["type"] == "image_file":
             _check_image(live_file(t, part["image_file"]["file_id"], now))
-    message = new_message(new_id("message"), now, thread["id"], body)
+    message: JSON = new_message(new_id("message"), now, thread["id"], body) | {"_with_run": run_id}
     t.add("message", message, parent=thread["id"])
     if _take_attachments(t, thread, message["attachments"], now):
         t.save("thread", thread)
