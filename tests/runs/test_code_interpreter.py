@@ -63,6 +63,20 @@ def test_a_file_whose_name_is_no_name_for_a_link_lies_under_its_id(client: OpenA
     assert printed == f"{sorted(['a.csv', one, taken, long])} 1 2 3"
 
 
+def test_a_file_that_is_deleted_is_gone_from_there_too(client: OpenAI) -> None:
+    kept, gone = upload(client, "a.csv", b"n\n1\n"), upload(client, "b.csv", b"n\n2\n")
+    attached: Any = [{"file_id": file_id, "tools": [CODE]} for file_id in (kept, gone)]
+    talk = client.beta.threads.create(messages=[{"role": "user", "content": "x", "attachments": attached}]).id
+    code = "import os; open('made.txt', 'w').close(); print(sorted(os.listdir('/mnt/data')))"
+
+    before, _ = run_code(client, talk, code)
+    client.files.delete(gone)
+    after, _ = run_code(client, talk, code)
+
+    assert before == str(sorted(["a.csv", "b.csv", "made.txt", kept, gone]))
+    assert after == str(sorted(["a.csv", "made.txt", kept]))
+
+
 def test_what_the_model_is_told_names_both(client: OpenAI, endpoint: Endpoint) -> None:
     file_id = upload(client, "b.csv", b"n\n1\n")
     made = assistant(

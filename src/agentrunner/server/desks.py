@@ -7,10 +7,11 @@ the thread does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from agentrunner.errors import SandboxError, UsageError
 from agentrunner.journal.sessions import make_private
 from agentrunner.sandbox import Limits, Sandbox, open_sandbox
+from agentrunner.server.ids import is_id
 from agentrunner.tools.python import BranchCells
 from agentrunner.tools.workspace import Workspace
 from agentrunner.types import JSON
@@ -156,6 +158,20 @@ def lay_out(folder: Path, files: Sequence[JSON], path_of: Callable[[str], Path])
             names.append(file["id"])
             sentences.append(f"{PLACE}/{file['id']} was uploaded as {file['filename']}.")
     return names, sentences
+
+
+def laid_out(folder: Path) -> list[str]:
+    """The ids of files that lie on a desk."""
+    return [path.name for path in folder.iterdir() if is_id("file", path.name)]
+
+
+def put_away(folder: Path, ids: Collection[str]) -> None:
+    """Remove these files from a desk, and the links to them."""
+    for path in list(folder.iterdir()) if ids else ():
+        # What runs there may have put anything in their places.
+        with contextlib.suppress(OSError):
+            if path.name in ids or (path.is_symlink() and str(path.readlink()) in ids):
+                path.unlink()
 
 
 def _is_linked(folder: Path, file: JSON) -> bool:

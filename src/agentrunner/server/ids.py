@@ -48,6 +48,11 @@ def _letters(number: int) -> str:
     return "".join(letters)
 
 
+def is_id(kind: str, name: str) -> bool:
+    """Whether it reads as an id of this kind."""
+    return re.fullmatch(re.escape(PREFIXES[kind]) + f"[A-Za-z0-9]{{{_CHARS}}}", name) is not None
+
+
 def usable(id_: str) -> bool:
     """Whether this could be an id at all: anything else is not even looked up."""
     return _USABLE.fullmatch(id_) is not None

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from agentrunner.engine import Purse
 from agentrunner.journal.sessions import make_private
-from agentrunner.server.desks import Desks, lay_out
+from agentrunner.server.desks import Desks, laid_out, lay_out, put_away
 from agentrunner.server.file_search import MAX_BYTES, search_form, search_tool
 from agentrunner.server.interpreter import interpreter_tool, python_form, save
 from agentrunner.server.marks import paths_in
@@ -81,11 +81,13 @@ class Tools:
         desk = await self._desks.at(run["thread_id"])
         desk.cells.warm_up()
         ids: list[str] = run["tool_resources"]["code_interpreter"]["file_ids"]
+        before = await asyncio.to_thread(laid_out, desk.folder)
 
-        def read(t: Tenant) -> list[JSON]:
-            return t.children("file", ids)
+        def read(t: Tenant) -> tuple[list[JSON], set[str]]:
+            return t.children("file", ids), {file["id"] for file in t.children("file", before)}
 
-        files = await self._services.store.read(owner, read)
+        files, there = await self._services.store.read(owner, read)
+        await asyncio.to_thread(put_away, desk.folder, set(before) - there)
         names, notes = await asyncio.to_thread(lay_out, desk.folder, files, self._services.blobs.path)
         return Code(tuple(names), tuple(notes), desk.sandbox.level)
 
