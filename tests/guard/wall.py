@@ -173,7 +173,7 @@ class Scene:
             opening = []
             if end is None or end["status"] == "cancelled" or end["reason"] == "provider_error":
                 continue
-            if end["reason"] != "budget_cost" or not raises:
+            if end["reason"] != "budget_cost" or not raises or attempt + 1 == MAX_ATTEMPTS:
                 break
             more = float(raises.pop()) * limit
             adversary.limit = Fraction(limit := limit + more)
