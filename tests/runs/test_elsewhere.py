@@ -120,7 +120,7 @@ def sessions(server: Server) -> str:
 
 def test_a_thread_that_is_removed_in_the_terminal_takes_its_sessions_with_it(client: OpenAI, server: Server) -> None:
     waits = assistant(client, *PRICES)
-    talks = [thread(client, words) for words in ("hello", "call price", "wait 2")]
+    talks = [thread(client, words) for words in ("hello", "call price", "wait 20")]
     runs = [client.beta.threads.runs.create(thread_id=talk, assistant_id=waits) for talk in talks]
     for run in runs[:2]:
         client.beta.threads.runs.poll(run.id, thread_id=run.thread_id)
@@ -130,8 +130,7 @@ def test_a_thread_that_is_removed_in_the_terminal_takes_its_sessions_with_it(cli
     assert removed.code == 0, removed.err
     listed = sessions(server)
     assert [run.id in listed for run in runs[:2]] == [False, False]
-    # The server has to end it first, which finds out when it has something to store.
-    wait_until(lambda: runs[2].id not in sessions(server))
+    wait_until(lambda: runs[2].id not in sessions(server))  # The server had to end it first.
     assert not [path for run in runs for path in server.agent.home.glob(f"sessions/{run.id}/*")]
 
 

@@ -158,7 +158,9 @@ def test_kills_lift_no_limit(tmp_path: Path) -> None:
         for seconds in (0.15, 0.3):
             time.sleep(seconds)
             server.kill()
-            assert listed(server)["spent_usd"] + listed(server)["reserved_usd"] >= bill_usd(endpoint)
+            booked = listed(server)
+            # Equal where nothing was on its way; the sums are of floats.
+            assert booked["spent_usd"] + booked["reserved_usd"] >= bill_usd(endpoint) - 1e-12
             server.start()
         again = client_of(server, client.api_key)
         ended = ends(again, runs)

@@ -64,15 +64,24 @@ class Live:
         return self.view.run["status"] == "requires_action"
 
     @property
+    def active(self) -> bool:
+        """Whether its row says that somebody works on it, if there is one."""
+        return not (self.ending or self.view.over)
+
+    @property
     def shown(self) -> JSON | None:
         """The run as it is, while its attempt goes on: nobody has to look at its row then."""
-        over = self.ending or self.view.over or not self.caught_up.is_set()
-        return None if over else self.view.run
+        return self.view.run if self.active and self.caught_up.is_set() else None
 
     def cancel(self) -> None:
         """The row says that it is to be cancelled."""
         self._told += self.view.cancelling()
         self._news.put_nowait("")
+        self.stop()
+
+    def remove(self) -> None:
+        """There is no such run any more: end it, and its session goes with it."""
+        self.gone = True
         self.stop()
 
     def stop(self) -> None:
@@ -149,8 +158,7 @@ class Live:
             record.changed = taken | record.changed
             raise
         if kept is None:
-            self.gone = True
-            self.stop()
+            self.remove()
         else:
             record.run["metadata"] = kept["metadata"]
 

@@ -163,8 +163,15 @@ class Worker:
     # --- all runs ------------------------------------------------------------------------------------------------
 
     async def _take_up(self) -> None:
-        """Begin runs that nobody worked on at the last look either: one that was made a moment ago is its handler's."""
-        idle = [(owner, run) for owner, run in await self._rows(ACTIVE_HERE) if run["id"] not in self._live]
+        """Begin runs that nobody worked on at the last look either: one that was made a moment ago is its handler's.
+        End those that were removed with their thread."""
+        lives = [live for live in self._live.values() if live.active]
+        rows = await self._rows(ACTIVE_HERE)
+        active = {run["id"] for _, run in rows}
+        for live in lives:
+            if live.active and live.view.run["id"] not in active:
+                live.remove()
+        idle = [(owner, run) for owner, run in rows if run["id"] not in self._live]
         for owner, run in idle:
             if run["id"] in self._idle:
                 self.begin(owner, run)
