@@ -155,6 +155,18 @@ def client(server: Server) -> Iterator[OpenAI]:
     opened.close()
 
 
+def key(server: Server, max_cost: str) -> OpenAI:
+    """A client with a key that has this limit."""
+    secret = server.agent("keys", "create", "office", "--max-cost", max_cost).out.strip()
+    return client_of(server, secret)
+
+
+def client_of(server: Server, secret: str, **more: Any) -> OpenAI:
+    opened = OpenAI(base_url=server.url, api_key=secret, **({"max_retries": 0, "timeout": 30} | more))
+    server.clients.append(opened)
+    return opened
+
+
 def function(name: str) -> JSON:
     parameters = {"type": "object", "properties": {"of": {"type": "string"}}, "required": ["of"]}
     return {"type": "function", "function": {"name": name, "description": name, "parameters": parameters}}

@@ -14,7 +14,7 @@ import pytest
 from openai import OpenAI, RateLimitError
 
 from agentrunner.journal import open_journal
-from tests.runs.conftest import JSON, PRICES, Server, assistant, server_in, texts, thread, wait_until
+from tests.runs.conftest import JSON, PRICES, Server, assistant, client_of, key, server_in, texts, thread, wait_until
 from tests.support.endpoint import Answer, Endpoint
 
 IN_USD, OUT_USD = 1e-6, 10e-6
@@ -35,18 +35,6 @@ def slow_and_short(request: JSON) -> Answer:
 
 def bill_usd(endpoint: Endpoint) -> float:
     return endpoint.bill.input_tokens * IN_USD + endpoint.bill.output_tokens * OUT_USD
-
-
-def key(server: Server, max_cost: str) -> OpenAI:
-    """A client with a key that has this limit."""
-    secret = server.agent("keys", "create", "office", "--max-cost", max_cost).out.strip()
-    return client_of(server, secret)
-
-
-def client_of(server: Server, secret: str, **more: Any) -> OpenAI:
-    opened = OpenAI(base_url=server.url, api_key=secret, **({"max_retries": 0, "timeout": 30} | more))
-    server.clients.append(opened)
-    return opened
 
 
 def listed(server: Server) -> JSON:

@@ -14,7 +14,7 @@ from openai import BadRequestError, OpenAI
 
 from agentrunner.journal import open_journal
 from agentrunner.types import Event
-from tests.runs.conftest import JSON, Server, assistant, server_in, texts, thread, wait_until
+from tests.runs.conftest import JSON, Server, assistant, client_of, key, server_in, texts, thread, wait_until
 from tests.runs.vectors import Embedding, endpoint
 from tests.support.program import Agent
 
@@ -233,9 +233,7 @@ def test_a_key_pays_for_its_files_and_searches_and_no_more_than_it_may(tmp_path:
     vectors = Embedding(MEANINGS, tokens=7)
     with serving(tmp_path, vectors, *PRICED) as server:
         # A file is booked with 2 attempts of some 45 tokens, and costs 7.
-        secret = server.agent("keys", "create", "office", "--max-cost", "0.12").out.strip()
-        client = OpenAI(base_url=server.url, api_key=secret, max_retries=0)
-        server.clients.append(client)
+        client = key(server, "0.12")
 
         def spent() -> float:
             return json.loads(server.agent("keys", "list", "--json").out)["spent_usd"]
@@ -267,9 +265,7 @@ def test_a_key_pays_for_its_files_and_searches_and_no_more_than_it_may(tmp_path:
 def test_a_search_that_a_kill_cut_off_stays_booked_and_the_run_goes_on(tmp_path: Path) -> None:
     vectors = Embedding(MEANINGS, tokens=7)
     with serving(tmp_path, vectors, *PRICED) as server:
-        secret = server.agent("keys", "create", "office", "--max-cost", "0.15").out.strip()
-        client = OpenAI(base_url=server.url, api_key=secret, max_retries=0)
-        server.clients.append(client)
+        client = key(server, "0.15")
         store_id = stored(client, {"cars.md": FILES["cars.md"]})
         made = assistant(
             client, {"type": "file_search"}, tool_resources={"file_search": {"vector_store_ids": [store_id]}}
@@ -279,15 +275,14 @@ def test_a_search_that_a_kill_cut_off_stays_booked_and_the_run_goes_on(tmp_path:
         wait_until(lambda: len(vectors.asked) == 2)
         server.kill()
         server.start()
-        client = OpenAI(base_url=server.url, api_key=secret, max_retries=0)
-        server.clients.append(client)
+        client = client_of(server, client.api_key)
         run = client.beta.threads.runs.poll(run.id, thread_id=run.thread_id)
         assert run.status == "completed"
         assert "automobile" in texts(client, run.thread_id)[-1]
         *_, end = journal_of(server, run.id)
         assert end.data["spent_usd"] == pytest.approx((len("vehicle") + 8) / 1000 + 0.007)
-        [key] = [json.loads(line) for line in server.agent("keys", "list", "--json").out.splitlines()]
-        assert key["spent_usd"] == pytest.approx(0.007 + end.data["spent_usd"])
+        [office] = [json.loads(line) for line in server.agent("keys", "list", "--json").out.splitlines()]
+        assert office["spent_usd"] == pytest.approx(0.007 + end.data["spent_usd"])
         assert server.agent("replay", run.id).code == 0
         assert len(vectors.asked) == 3
 
@@ -295,17 +290,15 @@ def test_a_search_that_a_kill_cut_off_stays_booked_and_the_run_goes_on(tmp_path:
 def test_what_may_have_been_billed_is_counted_also_when_no_vector_came(tmp_path: Path) -> None:
     vectors = Embedding(MEANINGS)
     with serving(tmp_path, vectors, *PRICED) as server:
-        secret = server.agent("keys", "create", "office", "--max-cost", "5").out.strip()
-        client = OpenAI(base_url=server.url, api_key=secret, max_retries=0)
-        server.clients.append(client)
+        client = key(server, "5")
         vectors.fails = 1
         text = FILES["cars.md"]
         store_id = stored(client, {"cars.md": text})
         [entry] = entries(client, store_id)
         assert entry.last_error is None
         # Neither the attempt that failed nor the one that was answered says what it costs.
-        [key] = [json.loads(line) for line in server.agent("keys", "list", "--json").out.splitlines()]
-        assert key["spent_usd"] == pytest.approx(2 * (len(text) + 8) / 1000)
+        [office] = [json.loads(line) for line in server.agent("keys", "list", "--json").out.splitlines()]
+        assert office["spent_usd"] == pytest.approx(2 * (len(text) + 8) / 1000)
 
 
 def test_an_endpoint_of_its_own_gets_its_own_key_and_no_other(tmp_path: Path) -> None:
@@ -357,8 +350,6 @@ def test_a_price_that_nobody_knows_is_no_price_under_a_limit(tmp_path: Path) -> 
     vectors = Embedding()
     arguments = ("--embedding-base-url", "http://vectors.invalid/v1", "--allow-unpriced", "--embedding-model", "odd")
     with serving(tmp_path, vectors, *arguments, AGENT_EMBEDDING_API_KEY="sk-x") as server:
-        secret = server.agent("keys", "create", "office", "--max-cost", "1").out.strip()
-        client = OpenAI(base_url=server.url, api_key=secret, max_retries=0)
-        server.clients.append(client)
+        client = key(server, "1")
         [entry] = entries(client, stored(client, {"cars.md": FILES["cars.md"]}))
     assert entry.last_error.message.endswith("its price is not known, so the limit of this key could not be held")
